@@ -34,7 +34,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func main() {
+// serverMain runs atmserver as a process, and does not return.
+func serverMain() {
 	exit.Main(func(ctx context.Context, args []string) int {
 		return run(ctx, args, os.Stdout, os.Stderr)
 	})
@@ -61,8 +62,9 @@ type options struct {
 	proxyFrom                                      []string
 	identities, clientCA, issuers, tokenKey        string
 	witnesses, mirrors                             string
-	passphrase                                     string
+	passphrase, vaultKey                           string
 	data, listen, admin, name, logFormat, logLevel string
+	metrics                                        string
 	publicURL, console, confirm                    string
 	consoleListen, consoleURL                      string
 	output                                         string // form of an error
@@ -136,6 +138,8 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.listen, "listen", "localhost:9000", "`address` for HTTPS")
 	flags.StringVar(&o.admin, "admin-listen", "localhost:9001", "loopback `address` for health, "+
 		"metrics and profiles over plain HTTP; empty for none")
+	flags.StringVar(&o.metrics, "metrics-listen", "", "`address` for the metrics alone over "+
+		"plain HTTP, for a Prometheus on another machine: all who reach it may read them")
 	flags.StringArrayVar(&o.hosts, "host", nil, "`name` or address in the server certificate; "+
 		"repeatable (default localhost, 127.0.0.1, ::1 and this machine's name)")
 	flags.StringVar(&o.name, "name", "", "`name` of the server, fixed at init (default atm-<8 "+
@@ -193,6 +197,8 @@ func (o *options) addTrustFlags(flags *pflag.FlagSet) {
 		"witnesses of a tlog-policy with the URLs they are read at, looked at each minute")
 	flags.StringVar(&o.passphrase, "vault-passphrase-file", "", "`file` with the passphrase of "+
 		"keys/vault.key, when it is sealed with one; - for standard input")
+	flags.StringVar(&o.vaultKey, "vault-key-file", "", "`file` that a new data folder has its "+
+		"keys/vault.key from, such as a mounted secret that all replicas share")
 }
 
 func versionCommand(form *string) *cobra.Command {
@@ -308,7 +314,8 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
 		Mirrors: mirrors, MirrorFile: o.mirrors,
 		ClientCA: o.clientCA, Feed: events, Retention: kept,
-		Data: o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
+		VaultKey: o.vaultKey,
+		Data:     o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,
 			"Passphrase of keys/vault.key"), Name: o.name, Hosts: o.hosts, Empty: o.empty,
 		NonceTTL: o.nonceTTL, DiskReserve: o.reserve, Grace: max(o.grace, time.Nanosecond),
 		Version: version.String(), Log: log,
@@ -388,6 +395,12 @@ func serve(ctx context.Context, o *options, stderr io.Writer) error {
 			return err
 		}
 		opts.ConsoleURL = o.callersURL(o.consoleURL, listen.Console.Addr())
+	}
+	if o.metrics != "" {
+		if err := listen.OpenMetrics(o.metrics); err != nil {
+			listen.Close()
+			return err
+		}
 	}
 	opts.Server.Console = o.console == "on" || o.console == "" && isLoopback(listen.RPC.Addr())
 	opts.Server.PublicURL = o.callersURL(o.publicURL, listen.RPC.Addr())

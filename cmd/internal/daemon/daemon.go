@@ -42,7 +42,9 @@ type Options struct {
 	Hosts []string
 	// Passphrase asks for the passphrase of keys/vault.key; nil without a terminal.
 	Passphrase func() ([]byte, error)
-	TLS12      bool // TLS 1.2 is allowed as well
+	// VaultKey is the file that a new folder has its keys/vault.key from; empty for a new key.
+	VaultKey string
+	TLS12    bool // TLS 1.2 is allowed as well
 	// Identities is the file that maps foreign certificates to subjects; empty for none.
 	Identities string
 	Issuers    string // file of other token issuers; empty for none
@@ -116,6 +118,11 @@ func Open(ctx context.Context, opts Options) (*Server, error) {
 	}
 	if s.dir, s.Fresh, err = datadir.Open(opts.Data, config); err != nil {
 		return nil, errors.Join(err, s.Close())
+	}
+	if s.Fresh && opts.VaultKey != "" {
+		if err := s.dir.TakeVaultKey(opts.VaultKey, opts.Passphrase); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	s.installation = &installation{opts: opts, dir: s.dir, opened: time.Now()}
 	removed, err := s.dir.Sweep()

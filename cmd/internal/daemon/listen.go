@@ -13,12 +13,13 @@ type Listen struct {
 	RPC     net.Listener
 	Admin   net.Listener // nil if switched off
 	Console net.Listener // for the console alone; nil if it is where RPC is, or off
+	Metrics net.Listener // for the metrics alone, on any address; nil for none
 }
 
 // Close closes the listeners.
 func (l Listen) Close() {
 	l.RPC.Close()
-	for _, other := range []net.Listener{l.Admin, l.Console} {
+	for _, other := range []net.Listener{l.Admin, l.Console, l.Metrics} {
 		if other != nil {
 			other.Close()
 		}
@@ -26,16 +27,28 @@ func (l Listen) Close() {
 }
 
 // OpenConsole opens a listener for the console alone.
-func (l *Listen) OpenConsole(address string) error {
+func (l *Listen) OpenConsole(address string) (err error) {
+	l.Console, err = open(address)
+	return err
+}
+
+// OpenMetrics opens a listener for the metrics alone.
+func (l *Listen) OpenMetrics(address string) (err error) {
+	l.Metrics, err = open(address)
+	return err
+}
+
+// open opens a listener; an error comes with the nil interface.
+func open(address string) (net.Listener, error) {
 	if _, _, err := net.SplitHostPort(address); err != nil {
-		return fmt.Errorf("%w: %q is not an address to listen on: %w", datadir.ErrUsage, address,
-			err)
+		return nil, fmt.Errorf("%w: %q is not an address to listen on: %w", datadir.ErrUsage,
+			address, err)
 	}
-	var err error
-	if l.Console, err = net.Listen("tcp", address); err != nil {
-		return fmt.Errorf("listen on %s: %w", address, err)
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	return nil
+	return listener, nil
 }
 
 // Addresses opens the listeners for both addresses. An empty admin address switches those

@@ -28,7 +28,8 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 		return errors.Join(err, s.Close())
 	}
 	stopBackground := s.background(context.WithoutCancel(ctx))
-	stopAdmin := serveAdmin(listen.Admin, front, s.opts.Log)
+	stopAdmin := serveOperator(listen.Admin, front.Admin(), s.opts.Log)
+	stopScrapes := serveOperator(listen.Metrics, s.scrapes(), s.opts.Log)
 	s.recordStart(ctx)
 	stopOrders := runUntil(context.WithoutCancel(ctx), s.orders.Run)
 	stopFeed := runUntil(context.WithoutCancel(ctx), s.feed.Run)
@@ -54,6 +55,7 @@ func (s *Server) Serve(ctx context.Context, listen Listen) error {
 	published := s.log.Publish(context.WithoutCancel(ctx))
 	s.log.Tidy()
 	stopAdmin()
+	stopScrapes()
 	lost := s.accounts.lost()
 	if err := errors.Join(served, ledger, published, s.Close(), lost); err != nil {
 		return err
@@ -270,13 +272,20 @@ func (s *Server) watch(stop func()) (end func()) {
 	}
 }
 
-// serveAdmin serves the operator's endpoints until stop is called.
-func serveAdmin(listener net.Listener, s *server.Server, log *slog.Logger) (stop func()) {
+// scrapes is the metrics and nothing else, for a Prometheus on another machine.
+func (s *Server) scrapes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.installation.metrics.Handler())
+	return mux
+}
+
+// serveOperator serves endpoints without a sign-in until stop is called.
+func serveOperator(listener net.Listener, handler http.Handler, log *slog.Logger) (stop func()) {
 	if listener == nil {
 		return func() {}
 	}
 	admin := &http.Server{
-		Handler:           s.Admin(),
+		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    16 << 10,
@@ -286,7 +295,8 @@ func serveAdmin(listener net.Listener, s *server.Server, log *slog.Logger) (stop
 	go func() {
 		defer close(done)
 		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("admin endpoints ended", slog.Any("error", err))
+			log.Error("admin endpoints ended", slog.String("address",
+				listener.Addr().String()), slog.Any("error", err))
 		}
 	}()
 	return func() {

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"example.com/atm/internal/durable"
 	"golang.org/x/crypto/argon2"
@@ -130,6 +131,18 @@ var ErrPassphrase = errors.New("the passphrase does not open it")
 // passphrase.
 func (d *Dir) ReadVaultKey(ask func() ([]byte, error)) (VaultKey, error) {
 	return d.ReadVaultKeyFrom(d.VaultKey(), ask)
+}
+
+// TakeVaultKey copies the key in file to keys/vault.key, unless that exists. A file without a key
+// leaves the folder as it is.
+func (d *Dir) TakeVaultKey(file string, ask func() ([]byte, error)) error {
+	if _, err := d.ReadVaultKeyFrom(file, ask); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(filepath.Dir(d.VaultKey()), 0o700); err != nil {
+		return err
+	}
+	return Ensure(d.VaultKey(), func() ([]byte, error) { return durable.ReadSecret(file) })
 }
 
 // ReadVaultKeyFrom is ReadVaultKey for another file.

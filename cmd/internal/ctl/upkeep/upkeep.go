@@ -5,19 +5,21 @@ package upkeep
 import (
 	"example.com/atm"
 	"example.com/atm/cmd/internal/ctl"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/exit"
+	"example.com/atm/cmd/internal/output"
 	"github.com/spf13/cobra"
 )
 
 // New returns the commands.
 func New(env *ctl.Env) []*cobra.Command {
 	return []*cobra.Command{
-		statusCommand(env), doctorCommand(env), consoleCommand(env), trustCommand(env),
+		statusCommand(env), readyCommand(), doctorCommand(env), consoleCommand(env), trustCommand(env),
 		demoCommand(env), backupCommand(env),
 		restoreCommand(env), fsckCommand(env), rebuildCommand(env), compactCommand(env),
 		exportCommand(env), importCommand(env), migrateCommand(env),
 		ctl.Group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotateCommand(env),
-			passphraseCommand(env), rekeyCommand(env)),
+			newKeyCommand(), passphraseCommand(env), rekeyCommand(env)),
 	}
 }
 
@@ -33,4 +35,29 @@ are sealed again in the background. Earlier backups have the old keys.`,
 			return err
 		},
 	}
+}
+
+func newKeyCommand() *cobra.Command {
+	var out string
+	create := &cobra.Command{
+		Use:   "key --out FILE",
+		Short: "Write a new key for a vault that does not exist yet",
+		Long: `Write a new key for a vault that does not exist yet. Give it to every server of an
+installation by atmserver's --vault-key-file, from a secret store; the first server makes a bank
+with it, and the others join. Keep a copy elsewhere: without the key nobody opens the vault.`,
+		Example: "  atmctl vault key --out vault.key",
+		Args:    exit.Args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out == "" {
+				return exit.Usagef("--out names the file for the key")
+			}
+			text, err := datadir.NewVaultKey().Encode()
+			if err != nil {
+				return err
+			}
+			return output.WriteNew(cmd.Context(), out, text, 0o600)
+		},
+	}
+	create.Flags().StringVar(&out, "out", "", "new `file` for the key")
+	return create
 }

@@ -1,4 +1,4 @@
-package main
+package program
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 )
 
 func TestReferenceOfAtmctlIsUpToDate(t *testing.T) {
-	if err := reference.Compare("../../docs/reference",
+	if err := reference.Compare("../../../../docs/reference",
 		newCommand(ctl.New(os.Stdout, os.Stderr)),
 		os.Getenv("ATM_UPDATE") != ""); err != nil {
 		t.Error(err)

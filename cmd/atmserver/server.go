@@ -1,0 +1,5 @@
+//go:build !image
+
+package main
+
+func main() { serverMain() }
