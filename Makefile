@@ -7,6 +7,8 @@
 # make bench  benchmarks, with a yardstick beside each
 # make build  the three programs, in bin/
 # make release VERSION=1.2.3 [KEY=file URL=…]   packages, in dist/
+# make image VERSION=1.2.3 [KEY=file]   the container image, an OCI archive in dist/
+# make image-test   the image and deploy/compose.yaml under Podman, on this machine
 # make deploy-test  from condor_submit to condor_rm, on this machine
 
 GO       ?= go
@@ -15,9 +17,9 @@ FUZZTIME ?= 5m
 ROUNDS   ?= 5
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
-            postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils
+            postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived
 
-.PHONY: test check lint tools soak flaws fuzz bench build release release-tools gateway deploy-test requirements packages
+.PHONY: test check lint tools soak flaws fuzz bench build release release-tools image image-test gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
@@ -77,6 +79,10 @@ gateway:
 
 release: release-tools
 	deploy/packages/release.sh $(VERSION) $(KEY) $(URL)
+	ls -l dist
+
+image: release-tools
+	deploy/image/build.sh $(VERSION) $(KEY)
 	ls -l dist
 
 deploy-test: DEBIAN += mmdebstrap systemd-container iproute2
