@@ -8,7 +8,6 @@
 # make build  the three programs, in bin/
 # make release VERSION=1.2.3 [KEY=file URL=…]   packages, in dist/
 # make image VERSION=1.2.3 [KEY=file]   the container image, an OCI archive in dist/
-# make image-test   the image and deploy/compose.yaml under Podman, on this machine
 # make deploy-test  from condor_submit to condor_rm, on this machine
 
 GO       ?= go
@@ -19,7 +18,7 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived
 
-.PHONY: test check lint tools soak flaws fuzz bench build release release-tools image image-test gateway deploy-test requirements packages
+.PHONY: test check lint tools soak flaws fuzz bench build release release-tools image gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.

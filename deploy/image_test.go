@@ -264,7 +264,9 @@ func unpackLayer(t *testing.T, layer []byte, root string) {
 		t.Fatal(err)
 	}
 	defer program.Close()
-	if slices.ContainsFunc(program.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+	if slices.ContainsFunc(program.Progs, func(p *elf.Prog) bool {
+		return p.Type == elf.PT_INTERP
+	}) {
 		t.Error("the program needs a dynamic loader")
 	}
 }

@@ -14,8 +14,8 @@ import (
 // New returns the commands.
 func New(env *ctl.Env) []*cobra.Command {
 	return []*cobra.Command{
-		statusCommand(env), readyCommand(), doctorCommand(env), consoleCommand(env), trustCommand(env),
-		demoCommand(env), backupCommand(env),
+		statusCommand(env), readyCommand(), doctorCommand(env), consoleCommand(env),
+		trustCommand(env), demoCommand(env), backupCommand(env),
 		restoreCommand(env), fsckCommand(env), rebuildCommand(env), compactCommand(env),
 		exportCommand(env), importCommand(env), migrateCommand(env),
 		ctl.Group(&cobra.Command{Use: "vault", Short: "Keys of the vault"}, rotateCommand(env),
