@@ -21,8 +21,9 @@ var places = map[string][]string{
 	"xmlrpc":               {},
 	"jsonapi":              {""},
 	"auth":                 {"", "internal"},
-	"auth/login":           {"auth", "internal"},
-	"auth/login/native":    {"internal"},
+	"auth/login":           {"auth", "auth/login/bounded", "internal"},
+	"auth/login/bounded":   {"internal"},
+	"auth/login/native":    {"auth/login/bounded", "internal"},
 	"auth/login/logintest": {"auth", "certs", "internal"},
 	"teller":               {"", "vault", "vault/holder", "vault/zone", "audit"},
 	"teller/bookings": {

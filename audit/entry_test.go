@@ -305,17 +305,20 @@ func FuzzParseEntry(f *testing.F) {
 	})
 }
 
+// usual is the entry of a deposit.
+var usual = Entry{
+	ID: "01a21269-aa1a-7fd6-ae6a-9dc704a114f0", Time: testTime, Event: EventOp,
+	Operation: atm.Deposit,
+	Args:      []Arg{{"account", "100"}, {"amount", "5.00"}},
+	Status:    &atm.Status{Code: atm.OK, Result: "15.00"}, Caller: demoCaller, ReplayOf: -1,
+	State: []Change{
+		{Account: "cash:user:demo", Version: 1, After: -500},
+		{Account: "100", Version: 2, Before: 1000, After: 1500},
+	},
+}
+
 func BenchmarkEntryAppend(b *testing.B) {
-	e := Entry{
-		ID: "01a21269-aa1a-7fd6-ae6a-9dc704a114f0", Time: testTime, Event: EventOp,
-		Operation: atm.Deposit,
-		Args:      []Arg{{"account", "100"}, {"amount", "5.00"}},
-		Status:    &atm.Status{Code: atm.OK, Result: "15.00"}, Caller: demoCaller, ReplayOf: -1,
-		State: []Change{
-			{Account: "cash:user:demo", Version: 1, After: -500},
-			{Account: "100", Version: 2, Before: 1000, After: 1500},
-		},
-	}
+	e := usual
 	buf := make([]byte, 0, 1024)
 	for b.Loop() {
 		if _, err := e.Append(buf[:0]); err != nil {
@@ -325,16 +328,7 @@ func BenchmarkEntryAppend(b *testing.B) {
 }
 
 func BenchmarkParseEntry(b *testing.B) {
-	e := Entry{
-		ID: "01a21269-aa1a-7fd6-ae6a-9dc704a114f0", Time: testTime, Event: EventOp,
-		Operation: atm.Deposit,
-		Args:      []Arg{{"account", "100"}, {"amount", "5.00"}},
-		Status:    &atm.Status{Code: atm.OK, Result: "15.00"}, Caller: demoCaller, ReplayOf: -1,
-		State: []Change{
-			{Account: "cash:user:demo", Version: 1, After: -500},
-			{Account: "100", Version: 2, Before: 1000, After: 1500},
-		},
-	}
+	e := usual
 	leaf, err := e.Append(nil)
 	if err != nil {
 		b.Fatal(err)

@@ -15,7 +15,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,16 +22,15 @@ import (
 	"time"
 
 	"example.com/atm/auth"
-	"example.com/atm/internal/printable"
+	"example.com/atm/auth/login/bounded"
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 )
 
 const (
-	timeout   = 5 * time.Second  // of a request to a provider
-	maxAnswer = 256 << 10        // bytes of a provider's answer
-	askEvery  = time.Hour        // what a provider offers
-	tryAgain  = 10 * time.Second // after discovery has failed
+	timeout  = 5 * time.Second  // of a request to a provider
+	askEvery = time.Hour        // what a provider offers
+	tryAgain = 10 * time.Second // after discovery has failed
 )
 
 // A Provider signs people in for an issuer.
@@ -57,11 +55,11 @@ func New(issuer *auth.Issuer, redirect string, now func() time.Time) *Provider {
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
-		Transport: bounded{&http.Transport{
+		Transport: bounded.Transport{RoundTripper: &http.Transport{
 			TLSClientConfig:   &tls.Config{RootCAs: issuer.Roots, MinVersion: tls.VersionTLS12},
 			DisableKeepAlives: true,
 
-			MaxResponseHeaderBytes: maxAnswer,
+			MaxResponseHeaderBytes: bounded.Bytes,
 		}},
 	}}
 }
@@ -159,7 +157,7 @@ func (p *Provider) check(a Attempt, query url.Values) error {
 	case query.Has("iss") && query.Get("iss") != p.issuer.Name: // RFC 9207
 		return &Error{Reason: "the answer is of another provider"}
 	case query.Get("error") != "":
-		return &Error{"the provider refused", clip(query.Get("error"))}
+		return &Error{"the provider refused", bounded.Text(query.Get("error"))}
 	case query.Get("code") == "":
 		return &Error{Reason: "the answer has no code"}
 	}
@@ -198,7 +196,7 @@ func (p *Provider) person(ctx context.Context, offers *oidc.Provider, a Attempt,
 	case err != nil && strings.Contains(err.Error(), "fetching keys"): // the library has no type
 		return nil, fmt.Errorf("%s: %w", p.issuer.Name, err)
 	case err != nil:
-		return nil, &Error{"the ID token is not good", clip(err.Error())}
+		return nil, &Error{"the ID token is not good", bounded.Text(err.Error())}
 	case subtle.ConstantTimeCompare([]byte(said.Nonce), []byte(a.Nonce)) != 1:
 		return nil, &Error{Reason: "the ID token is for another sign-in"}
 	case !isSubject(said.Subject):
@@ -276,27 +274,4 @@ func (p *Provider) discover(ctx context.Context) error {
 	}
 	p.offers, p.asked, p.failure = offers, p.now(), nil
 	return nil
-}
-
-// clip bounds text of others, and makes it safe to show.
-func clip(text string) string { return printable.Text(text[:min(len(text), 200)]) }
-
-// bounded is a transport for servers of others. It bounds their answers, and sends requests
-// only to https URLs.
-type bounded struct{ *http.Transport }
-
-// RoundTrip implements http.RoundTripper.
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" {
-		return nil, fmt.Errorf("%s is not an https URL", r.URL.Redacted())
-	}
-	answer, err := b.Transport.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	answer.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(answer.Body, maxAnswer), answer.Body}
-	return answer, nil
 }

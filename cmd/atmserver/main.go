@@ -139,7 +139,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.admin, "admin-listen", "localhost:9001", "loopback `address` for health, "+
 		"metrics and profiles over plain HTTP; empty for none")
 	flags.StringVar(&o.metrics, "metrics-listen", "", "`address` for the metrics alone over "+
-		"plain HTTP, for a Prometheus on another machine: all who reach it may read them")
+		"plain HTTP, for a Prometheus on another machine: anybody on that network may read them")
 	flags.StringArrayVar(&o.hosts, "host", nil, "`name` or address in the server certificate; "+
 		"repeatable (default localhost, 127.0.0.1, ::1 and this machine's name)")
 	flags.StringVar(&o.name, "name", "", "`name` of the server, fixed at init (default atm-<8 "+

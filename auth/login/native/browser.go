@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/atm/auth/login/bounded"
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 )
@@ -71,7 +72,7 @@ func (p *Provider) In(ctx context.Context, b Browser) (*Tokens, error) {
 		return nil, err
 	}
 	if text := answer.Get("error"); text != "" {
-		return nil, refusef("%s refused: %s", p.Host(), clip(text))
+		return nil, refusef("%s refused: %s", p.Host(), bounded.Text(text))
 	}
 	given, err := cfg.Exchange(p.with(ctx), answer.Get("code"),
 		p.asked(oauth2.VerifierOption(verifier))...)

@@ -11,21 +11,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"example.com/atm/internal/printable"
+	"example.com/atm/auth/login/bounded"
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 )
 
 const (
 	timeout    = 10 * time.Second // of a request
-	maxAnswer  = 256 << 10        // bytes of an answer
 	defaultTTL = 5 * time.Minute  // of an access token that does not say when it ends
 	maxTTL     = 24 * time.Hour   // that a token is taken to live at most
 )
@@ -43,7 +41,7 @@ type Client struct {
 type Tokens struct {
 	Bearer  string    `json:"bearer"` // for the server
 	Refresh string    `json:"refresh,omitempty"`
-	Subject string    `json:"subject"` // sub, who signed in
+	Subject string    `json:"subject"` // sub, of the person
 	Renew   time.Time `json:"renew"`   // from when on the bearer token is renewed
 	Expires time.Time `json:"expires"` // of the bearer token, by the clock of this machine
 }
@@ -90,7 +88,7 @@ func Discover(ctx context.Context, c Client, base http.RoundTripper, now func() 
 		base = http.DefaultTransport
 	}
 	p := &Provider{client: c, now: now, http: &http.Client{
-		Timeout: timeout, Transport: bounded{base},
+		Timeout: timeout, Transport: bounded.Transport{RoundTripper: base},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},
@@ -192,8 +190,8 @@ func (p *Provider) Renew(ctx context.Context, have *Tokens) (*Tokens, error) {
 	return renewed, err
 }
 
-// tokens reads an answer of the token endpoint. nonce is that of the sign-in, and subject who
-// signed in before; both may be empty.
+// tokens reads an answer of the token endpoint. nonce is that of the sign-in, and subject that
+// of the sign-in before; both may be empty.
 func (p *Provider) tokens(ctx context.Context, given *oauth2.Token, nonce, subject string) (*Tokens,
 	error,
 ) {
@@ -240,7 +238,8 @@ func (p *Provider) verify(ctx context.Context, raw, nonce string) (*oidc.IDToken
 		if strings.Contains(err.Error(), "fetching keys") { // the library has no type
 			return nil, p.unreached(err)
 		}
-		return nil, refusef("the ID token of %s is not good: %s", p.Host(), clip(err.Error()))
+		return nil, refusef("the ID token of %s is not good: %s", p.Host(),
+			bounded.Text(err.Error()))
 	}
 	var party struct {
 		Authorised string `json:"azp"`
@@ -302,7 +301,7 @@ func (p *Provider) explain(what string, err error) error {
 		if refused.ErrorDescription != "" {
 			text += ": " + refused.ErrorDescription
 		}
-		return refusef("%s refused: %s (%s)", p.Host(), what, clip(text))
+		return refusef("%s refused: %s (%s)", p.Host(), what, bounded.Text(text))
 	case errors.As(err, &malformed):
 		return refusef("%s is no OpenID provider: %s", p.Host(), what)
 	case errors.As(err, &transport):
@@ -321,30 +320,7 @@ type unreachedError struct {
 }
 
 func (e *unreachedError) Error() string {
-	return "the provider " + e.host + " cannot be asked: " + clip(e.err.Error())
+	return "the provider " + e.host + " cannot be asked: " + bounded.Text(e.err.Error())
 }
 
 func (e *unreachedError) Unwrap() []error { return []error{ErrUnreachable, e.err} }
-
-// clip bounds text of others, and makes it safe to show.
-func clip(text string) string { return printable.Text(text[:min(len(text), 200)]) }
-
-// bounded is a transport for servers of others. It bounds their answers, and sends requests
-// only to https URLs.
-type bounded struct{ http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" {
-		return nil, fmt.Errorf("%s is not an https URL", r.URL.Redacted())
-	}
-	answer, err := b.RoundTripper.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	answer.Body = struct {
-		io.Reader
-		io.Closer
-	}{io.LimitReader(answer.Body, maxAnswer), answer.Body}
-	return answer, nil
-}
