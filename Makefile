@@ -16,7 +16,7 @@ FUZZTIME ?= 5m
 ROUNDS   ?= 5
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
-            postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived
+            postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless
 
 .PHONY: test check lint tools soak flaws fuzz bench build release release-tools image gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
@@ -32,7 +32,7 @@ export ATM_SKIPPED = $(SKIPPED)
 # run at a time than there are processors, and the packages that take longest begin first.
 # Tests of programs, in processes of their own, run once, without the race detector.
 LONG     := ./cmd/internal/daemon ./vault/pgstore ./cmd/attack
-PROGRAMS := cmd|deploy|cmd/internal/documents
+PROGRAMS := cmd|deploy|cmd/internal/documents|vault/dynstore
 test: requirements lint release-tools gateway
 	@rm -f $(SKIPPED)
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
@@ -46,7 +46,7 @@ test: requirements lint release-tools gateway
 
 # Those that need nothing but Go and take seconds; what needs a program of others is skipped
 # where there is none.
-SLOW := cmd|bench|deploy|cmd/attack|cmd/internal/daemon|vault/pgstore
+SLOW := cmd|bench|deploy|cmd/attack|cmd/internal/daemon|vault/pgstore|vault/dynstore
 check: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
@@ -91,7 +91,7 @@ deploy-test: packages release-tools
 # What the tests need besides Go. Debian packages are installed when root, and
 # named otherwise; the tests that need them are skipped then. Node.js comes with
 # npm, but not from Debian.
-requirements: packages $(foreach folder,examples/node console/testdata interop/testdata clients/typescript,$(folder)/node_modules/.package-lock.json)
+requirements: packages $(foreach folder,examples/node console/testdata interop/testdata clients/typescript vault/dynstore/dyntest/testdata,$(folder)/node_modules/.package-lock.json)
 
 %/node_modules/.package-lock.json: %/package-lock.json | packages
 	cd $* && npm ci --no-audit --no-fund --loglevel=error || test "$$CI" != true
@@ -119,7 +119,8 @@ soak: DEBIAN += patroni etcd-server firefox-esr
 soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered|InFirefox|TestLogOfAHundredThousandEntries|TestKilledServerLosesNoEvent|TestReplicaTakesOverFromTheOneThatDelivers'
 	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestRestoredServerGoesOnFromItsBackup'
-	$(GO) test ./vault/... -run KeepsTheContract -count 20 -timeout 1h
+	$(GO) test ./vault/... -run KeepsTheContract -count 20 -timeout 2h
+	ATM_SOAK=1 $(GO) test ./vault/dynstore -v -timeout 1h -run TestFaultsOnTheWay
 	ATM_SOAK=1 $(GO) test ./vault/calendar ./teller/orders -v -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestVerifiedMeansThatSignedBytesAreWhole'
 

@@ -55,6 +55,10 @@ type Changes struct {
 
 	Head       merkle.Head
 	Checkpoint []byte
+
+	// Commands is how many commands were decided. What several of them do can be committed in
+	// parts.
+	Commands int
 }
 
 // Follow returns ErrRefused unless every account was changed from the version that the store
@@ -133,6 +137,7 @@ func (e *effect) keep() {
 type tally struct {
 	moved   atm.Amount // sum of all changes of balances
 	replays int        // commands that were answered before
+	decided int        // commands, each with those that follow it
 	broken  []error    // why commands were answered INTERNAL
 }
 
@@ -285,6 +290,7 @@ func (b *Books) Finish(signer *checkpoint.Signer) error {
 	for key, first := range b.requests.Changed() {
 		c.Requests = append(c.Requests, AnsweredRequest{key, first.Index})
 	}
+	c.Commands = b.tally.decided
 	c.First, c.Entries, c.Head = b.first(), b.entries, b.Head.Append(hashes...)
 	var err error
 	c.Checkpoint, err = signer.Sign(b.Checkpoint, b.Head, c.Head)

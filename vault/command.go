@@ -73,6 +73,7 @@ func (e *UndoneError) Error() string { return "refused as a whole: " + e.status.
 
 // DecideAll decides c and what follows it. After an *UndoneError the books are of no use.
 func (c *Command) DecideAll(b *Books, denials *flood.DenialBatch) (atm.Status, error) {
+	b.tally.decided++
 	status, err := c.decide(b, denials)
 	if err != nil || status.Code != atm.OK {
 		return status, err

@@ -21,6 +21,10 @@ var ErrUnavailable = errors.New("the store is not available")
 // and that changed nothing: a record that it builds on is not what it must be.
 var ErrRefused = errors.New("the store refused the commit")
 
+// ErrTooLarge reports a commit of several commands that is too large for one transaction of the
+// store. Nothing was changed, and each part of the commands may be small enough.
+var ErrTooLarge = errors.New("too much for one commit")
+
 // ErrDamaged reports a store in which Check found something wrong.
 var ErrDamaged = errors.New("the vault is damaged")
 
@@ -38,9 +42,9 @@ var ErrNotEmpty = errors.New("the store is not empty")
 //
 // Commit may call decide more than once, so decide must touch nothing but books.
 // If decide returns an error, Commit changes nothing and returns that error.
-// After ErrUnavailable and ErrRefused nothing was changed, either. After any other error
-// of Commit, and after any error of durable, nobody knows whether the changes are
-// durable, and all later commits fail.
+// After ErrUnavailable, ErrRefused and ErrTooLarge nothing was changed, either. After any
+// other error of Commit, and after any error of durable, nobody knows whether the changes
+// are durable, and all later commits fail.
 //
 // What Signed, Logs and Entries return is durable, and the rest is committed. The
 // current audit log begins in the journal where Logs says last; Signed returns its

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,7 +93,8 @@ type Ledger struct {
 	deciding, ending stage
 	ahead            atomic.Int32 // groups that endLoop has not ended yet
 
-	last int // size of the last group; of the committer
+	last int   // size of the last group; of the committer
+	most bound // of the committer
 
 	denials *flood.Denials
 }
@@ -150,6 +152,7 @@ func New(cfg Config) *Ledger {
 		done:  make(chan struct{}),
 
 		denials:  flood.NewDenials(),
+		most:     bound{most: maxBatch},
 		poisoned: end{failed: make(chan struct{})},
 	}
 	go l.commitLoop()
@@ -259,7 +262,7 @@ func (l *Ledger) commitLoop() {
 			l.ahead.Add(1)
 			g.taken = make(chan struct{})
 			groups <- g
-			if len(g.batch) < maxBatch { // until endLoop takes it, more can come together
+			if len(g.batch) < l.most.most { // until endLoop takes it, more can come together
 				<-g.taken
 			}
 		default: // there is nothing to do meanwhile
@@ -302,14 +305,14 @@ const comeBack = 30 * time.Microsecond
 // for as many as the last one had, for at most as long as they take. After a group of
 // one, it does not wait.
 func (l *Ledger) gather(batch []*pending) []*pending {
-	for before := 0; len(batch) != before && len(batch) < maxBatch; {
+	for before := 0; len(batch) != before && len(batch) < l.most.most; {
 		before = len(batch)
 		batch = l.drain(batch)
-		if len(batch) < maxBatch {
+		if len(batch) < l.most.most {
 			runtime.Gosched()
 		}
 	}
-	if want := min(l.last, smallGroup); len(batch) < want {
+	if want := min(l.last, smallGroup, l.most.most); len(batch) < want {
 		batch = l.await(batch, want, time.Duration(want)*comeBack)
 	}
 	l.last = len(batch)
@@ -336,7 +339,7 @@ func (l *Ledger) await(batch []*pending, want int, most time.Duration) []*pendin
 
 // drain adds what is on the queue, up to a full batch.
 func (l *Ledger) drain(batch []*pending) []*pending {
-	for len(batch) < maxBatch {
+	for len(batch) < l.most.most {
 		select {
 		case p, open := <-l.queue:
 			if !open {
@@ -400,6 +403,8 @@ func (l *Ledger) commit(g *group) bool {
 		return l.commit(g)
 	case (errors.Is(err, vault.ErrRefused) || undone != nil) && len(g.batch) > 1:
 		l.commitApart(g.batch)
+	case errors.Is(err, vault.ErrTooLarge) && len(g.batch) > 1:
+		l.commitHalves(g.batch)
 	case errors.Is(err, vault.ErrUnavailable):
 		l.cfg.Log.Error("nothing can be committed", slog.Any("error", err))
 		g.refuse(reasonNoRoom)
@@ -409,6 +414,7 @@ func (l *Ledger) commit(g *group) bool {
 	case err != nil:
 		l.poison(err, g.batch)
 	default:
+		l.most.noted(len(g.batch))
 		denials.Keep()
 		for _, err := range broken {
 			l.tellBroken(err)
@@ -434,6 +440,38 @@ func (l *Ledger) commitApart(batch []*pending) {
 		if l.commit(alone) {
 			l.end(alone)
 		}
+	}
+}
+
+// commitHalves commits one half of the commands after the other, after the store found all
+// together too large.
+func (l *Ledger) commitHalves(batch []*pending) {
+	half := (len(batch) + 1) / 2
+	l.most.cut(half)
+	for part := range slices.Chunk(batch, half) {
+		g := &group{batch: part}
+		if l.commit(g) {
+			l.end(g)
+		}
+	}
+}
+
+// A bound is how many commands share one commit at most: fewer after the store found as many too
+// large, and then slowly more again.
+type bound struct{ most, made int }
+
+// growEvery is how many full groups are committed before one may have a command more.
+const growEvery = 8
+
+func (b *bound) cut(n int) { *b = bound{most: max(n, 1)} }
+
+// noted notes a group of n commands that was committed.
+func (b *bound) noted(n int) {
+	if n < b.most || b.most >= maxBatch {
+		return
+	}
+	if b.made++; b.made >= growEvery {
+		*b = bound{most: b.most + 1}
 	}
 }
 

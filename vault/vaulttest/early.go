@@ -35,10 +35,11 @@ func (c *cut) Commit(ctx context.Context, keys vault.Keys,
 		err     error
 	}
 	decided, ended := make(chan struct{}), make(chan result, 1)
+	once := sync.OnceFunc(func() { close(decided) }) // it may be decided again
 	go func() {
 		durable, err := c.Store.Commit(ctx, keys, func(b *vault.Books) error {
 			err := decide(b)
-			close(decided)
+			once()
 			select { // now it would be written
 			case <-c.gone:
 				return errGone

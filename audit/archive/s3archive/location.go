@@ -3,13 +3,13 @@ package s3archive
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"example.com/atm/internal/endpoint"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
@@ -59,7 +59,7 @@ func parse(text string) (*location, error) {
 		case "region":
 			l.region = value
 		case "endpoint":
-			l.endpoint, err = value, checkEndpoint(value)
+			l.endpoint, err = value, endpoint.Check(value)
 		case "path-style":
 			l.pathStyle, err = strconv.ParseBool(value)
 		case "lock":
@@ -87,18 +87,4 @@ func parse(text string) (*location, error) {
 	}
 	l.keep = time.Duration(days) * day
 	return l, nil
-}
-
-// checkEndpoint refuses to send what is archived over a network in plain text.
-func checkEndpoint(endpoint string) error {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("is no https URL")
-	}
-	ip := net.ParseIP(u.Hostname())
-	if u.Scheme == "https" || u.Scheme == "http" &&
-		(u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()) {
-		return nil
-	}
-	return errors.New("is no https URL, and http is for this machine alone")
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/internal/endpoint"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -74,8 +75,8 @@ func Open(ctx context.Context, location string) (*Bucket, error) {
 	if client.Options().Region == "" {
 		return nil, fmt.Errorf("%s: the region is missing; add ?region=…", location)
 	}
-	if endpoint := client.Options().BaseEndpoint; endpoint != nil { // perhaps of the environment
-		if err := checkEndpoint(*endpoint); err != nil {
+	if url := client.Options().BaseEndpoint; url != nil { // perhaps of the environment
+		if err := endpoint.Check(*url); err != nil {
 			return nil, fmt.Errorf("%s: the endpoint %w", location, err)
 		}
 	}

@@ -1,0 +1,221 @@
+package chain
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/atm/vault"
+	"example.com/atm/vault/dynstore/table"
+	"example.com/atm/vault/replicated"
+)
+
+// A Write is a write of a change, which sets the version of the item and the condition.
+type Write struct {
+	table.Write
+
+	// Before is the item as it was, when the change has read it: nil for one that was not there.
+	// The item must still be so.
+	Before *table.Item
+	Read   bool
+
+	// Kept items are a part of snapshots: a snapshot that is being read finds what they were.
+	Kept bool
+}
+
+// doubtWithin bounds how long the outcome of a change is looked up.
+const doubtWithin = 30 * time.Second
+
+// newID returns the id of a change.
+func newID() string {
+	var id [8]byte
+	rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// Make makes the change from one state to the next head, with all writes or none. After ErrMoved
+// and after an error that is table.Transient nothing was changed. After replicated.ErrOutcome
+// nobody knows.
+func (c *Chain) Make(ctx context.Context, from *State, next Head, writes []Write) error {
+	if err := c.Err(); err != nil {
+		return err
+	}
+	now := time.Now()
+	if next.Snapshot != nil && !next.Snapshot.active(now) {
+		next.Snapshot = nil
+	}
+	if next.Exclusive != nil && !next.Exclusive.active(now) {
+		next.Exclusive = nil
+	}
+	if next.Snapshot != nil {
+		if err := c.readBefore(ctx, writes); err != nil {
+			return err
+		}
+	}
+	to := &State{Head: next, Version: from.Version + 1}
+	to.Recent = append([]string{newID()}, from.Recent[:min(len(from.Recent), recent-1)]...)
+	for i := range writes {
+		writes[i].prepare(to)
+	}
+	make := c.send
+	if !Fits(writes) {
+		make = c.sendStaged
+	}
+	err := make(ctx, from, to, writes)
+	if errors.Is(err, replicated.ErrOutcome) {
+		c.gone.CompareAndSwap(nil, &err) // nothing is built on what nobody knows
+	}
+	return err
+}
+
+// readBefore reads what is written over and was not read yet.
+func (c *Chain) readBefore(ctx context.Context, writes []Write) error {
+	var keys []table.Key
+	for i := range writes {
+		if writes[i].Kept && !writes[i].Read {
+			keys = append(keys, writes[i].Item.Key)
+		}
+	}
+	found, err := c.Table.GetAll(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for i := range writes {
+		if w := &writes[i]; w.Kept && !w.Read {
+			w.Before, w.Read = found[w.Item.Key], true
+		}
+	}
+	return nil
+}
+
+// prepare sets what the item was, its version and its condition.
+func (w *Write) prepare(to *State) {
+	w.Item.Version, w.Item.Was, w.If = to.Version, nil, table.Always
+	if w.Read {
+		w.If = table.Absent
+		if w.Before != nil {
+			w.If = table.Same(w.Before.Version)
+		}
+	}
+	if !w.Kept || to.Snapshot == nil {
+		return
+	}
+	switch before := w.Before; {
+	case before == nil:
+		w.Item.Was = &table.Image{}
+	case before.Version <= to.Snapshot.Version:
+		w.Item.Was = &table.Image{Version: before.Version, Data: before.Data}
+	default:
+		w.Item.Was = before.Was
+	}
+}
+
+// At is what an item was in a snapshot; nil when it was not there.
+func (s *Snapshot) At(i *table.Item) []byte {
+	switch {
+	case i.Version <= s.Version:
+		return i.Data
+	case i.Was != nil:
+		return i.Was.Data
+	}
+	return nil
+}
+
+// Fits reports whether writes have space in one transaction, beside the head.
+func Fits(writes []Write) bool {
+	const head = 16 << 10
+	bytes := head
+	for i := range writes {
+		bytes += writes[i].Size()
+	}
+	return len(writes) < table.MaxWrites && bytes < table.MaxBytes
+}
+
+// send makes a change in one transaction, which it sends until it is known what became of it. No
+// try can be made twice, or after another change: each is made on one version of the head alone,
+// and a version never comes back.
+func (c *Chain) send(ctx context.Context, from, to *State, writes []Write) error {
+	item, err := to.item()
+	if err != nil {
+		return err
+	}
+	all := []table.Write{{Item: item, If: table.Same(from.Version)}}
+	for i := range writes {
+		all = append(all, writes[i].Write)
+	}
+	token, begun, doubt := to.Commit(), time.Now(), false
+	for wait := (table.Backoff{}); ; wait.Pause(ctx) {
+		err := c.Table.Transact(ctx, token, all)
+		failed := new(table.Failed)
+		switch {
+		case err == nil:
+			c.noted(to)
+			return nil
+		case errors.As(err, &failed) && !slices.Contains(failed.Writes, 0):
+			return fmt.Errorf("%w: item %v is not of the version that the head says",
+				vault.ErrRefused, all[failed.Writes[0]].Item.Key)
+		case errors.As(err, &failed) && doubt:
+			return c.lookUp(context.WithoutCancel(ctx), to, writes)
+		case errors.As(err, &failed):
+			return ErrMoved
+		case table.Doubtful(err):
+			if !doubt {
+				c.warn(err)
+			}
+			doubt, ctx = true, context.WithoutCancel(ctx)
+		case !table.Transient(err) && !doubt:
+			return err
+		}
+		switch late := time.Since(begun); {
+		case doubt && late > doubtWithin:
+			return fmt.Errorf("%w: %w", replicated.ErrOutcome, err)
+		case !doubt && (late > table.Patience || ctx.Err() != nil):
+			return err
+		}
+	}
+}
+
+// lookUp finds out whether a change was made, after the head has moved on: it cannot be made any
+// more. The newest head names it, or the journal has its entries.
+func (c *Chain) lookUp(ctx context.Context, to *State, writes []Write) error {
+	ctx, cancel := context.WithTimeout(ctx, doubtWithin)
+	defer cancel()
+	for wait := (table.Backoff{}); ; wait.Pause(ctx) {
+		done, err := c.made(ctx, to, writes)
+		switch {
+		case err == nil && done:
+			c.noted(to)
+			return nil
+		case err == nil:
+			return ErrMoved
+		case ctx.Err() != nil || !table.Transient(err):
+			return fmt.Errorf("%w: %w", replicated.ErrOutcome, err)
+		}
+	}
+}
+
+func (c *Chain) made(ctx context.Context, to *State, writes []Write) (done bool, err error) {
+	now, err := c.Read(ctx)
+	if err != nil {
+		return false, err
+	}
+	if slices.Contains(now.Recent, to.Commit()) {
+		return true, nil
+	}
+	if now.Version-to.Version < recent || to.Size == 0 {
+		return false, nil // the head would name it
+	}
+	for i := range writes { // an entry of the journal has an id that no other one has
+		if writes[i].Kept {
+			continue
+		}
+		found, err := c.Table.Get(ctx, writes[i].Item.Key)
+		return err == nil && found != nil && found.Version == to.Version &&
+			string(found.Data) == string(writes[i].Item.Data), err
+	}
+	return false, nil
+}

@@ -1,0 +1,91 @@
+package dynstore
+
+import (
+	"encoding/hex"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"example.com/atm/vault/codec"
+	"example.com/atm/vault/dynstore/table"
+)
+
+// A PK is the name of a kind, and of one of its shards: items with one PK lie together, and what
+// lies together can be written only so fast.
+
+// shards is how many shards a kind has whose records change with money.
+const shards = 16
+
+// shardOf spreads keys.
+func shardOf(sk string) int {
+	h := fnv.New32a()
+	h.Write([]byte(sk))
+	return int(h.Sum32() % shards)
+}
+
+func shardPK(kind string, shard int) string { return kind + "#" + strconv.FormatInt(int64(shard), 16) }
+
+// textSK is the SK of a key that is text. Letters that a table may order in its own way, or a
+// console not show, are written as %XX.
+func textSK(key []byte) string {
+	var b strings.Builder
+	for _, c := range key {
+		if c > ' ' && c < 0x7f && c != '%' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// textOf reads what textSK returned.
+func textOf(sk string) ([]byte, error) {
+	var key []byte
+	for i := 0; i < len(sk); i++ {
+		if sk[i] != '%' {
+			key = append(key, sk[i])
+			continue
+		}
+		if i+2 >= len(sk) {
+			return nil, codec.ErrForm
+		}
+		c, err := hex.DecodeString(sk[i+1 : i+3])
+		if err != nil {
+			return nil, codec.ErrForm
+		}
+		key = append(key, c...)
+		i += 2
+	}
+	return key, nil
+}
+
+// numberSK is the SK of a key that is a number, in the order of numbers.
+func numberSK(key []byte) string { return hex.EncodeToString(key) }
+
+func numberOf(sk string) ([]byte, error) {
+	key, err := hex.DecodeString(sk)
+	if err != nil {
+		return nil, codec.ErrForm
+	}
+	return key, nil
+}
+
+// Keys of single items.
+var (
+	baseKey         = table.Key{PK: "base", SK: "-"}
+	installationKey = table.Key{PK: "installation", SK: "-"}
+)
+
+const (
+	indexDigits  = 20
+	bucketWidth  = 256 // entries whose chunks have one PK
+	bucketDigits = 18
+)
+
+func journalPK(index int64) string {
+	return fmt.Sprintf("journal#%0*d", bucketDigits, index/bucketWidth)
+}
+
+func journalSK(index int64) string { return fmt.Sprintf("%0*d", indexDigits, index) }
