@@ -6,7 +6,7 @@
 # make fuzz   each fuzz target for FUZZTIME
 # make bench  benchmarks, with a yardstick beside each
 # make build  the three programs, in bin/
-# make release VERSION=1.2.3 [KEY=file URL=…]   packages, in dist/
+# make release VERSION=1.2.3 [KEY=file URL=…]   packages, and archives for macOS and Windows, in dist/
 # make image VERSION=1.2.3 [KEY=file]   the container image, an OCI archive in dist/
 # make deploy-test  from condor_submit to condor_rm, on this machine
 
@@ -16,7 +16,7 @@ FUZZTIME ?= 5m
 ROUNDS   ?= 5
 DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl php-xmlrpc \
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
-            postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless
+            postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless zip
 
 .PHONY: test check lint tools soak flaws fuzz bench build release release-tools image gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
@@ -55,13 +55,14 @@ check: tools
 FORMATTED = unformatted=$$($(TOOLS)/gofumpt -l .); \
 	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
 
+# Of what is compiled for other systems here, the test of the release only links the programs.
 lint: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
 	$(TOOLS)/staticcheck ./...
 	$(GO) test . -run 'TestImports|TestForbidden|TestLines|TestWords'
-	GOOS=darwin $(GO) vet ./...
-	GOOS=windows $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) vet -trimpath ./...
+	GOOS=windows GOARCH=amd64 $(GO) build -trimpath ./...
 
 # The versions in tools.mod. They are built rather than run by "go tool",
 # because staticcheck would look for our packages in tools.mod then.

@@ -163,7 +163,7 @@ func TestAlertsFireWhenTheyShouldAndHaveRunbooks(t *testing.T) {
 	run(t, "prometheus", "promtool", "test", "rules", "alerts_test.yml")
 }
 
-const version = "0.9.8"
+const version = "0.9.8765" // unlike that of a module
 
 // release builds a release for this machine out of a copy of the sources, and
 // returns the folder with its files, and the public key of who signed it.
@@ -184,7 +184,8 @@ func release(t *testing.T) (dist, signer string) {
 	}
 	cmd := exec.Command("deploy/packages/release.sh", version, key, "http://releases.invalid/atm")
 	cmd.Dir = source
-	cmd.Env = append(os.Environ(), "ARCHITECTURES=amd64")
+	cmd.Env = append(os.Environ(), "ARCHITECTURES=amd64",
+		"DESKTOPS=windows/amd64 darwin/arm64")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -196,8 +197,8 @@ func release(t *testing.T) (dist, signer string) {
 }
 
 // TestReleaseIsReproducibleAndInstallable builds the release twice, in different folders, and
-// compares the files. Then it reads the packages, and has ami-run.sh install the release into a
-// temporary root.
+// compares the files. Then it reads the packages and archives, and has ami-run.sh install the
+// release into a temporary root.
 func TestReleaseIsReproducibleAndInstallable(t *testing.T) {
 	if _, err := os.Stat("../.tools/nfpm"); err != nil {
 		t.Fatal("make release-tools builds what makes packages")
@@ -238,6 +239,8 @@ func TestReleaseIsReproducibleAndInstallable(t *testing.T) {
 			t.Errorf("the deb has no %s", file)
 		}
 	}
+	t.Run("Desktops", func(t *testing.T) { testDesktops(t, dist) })
+	t.Run("SignedSums", func(t *testing.T) { testSignedSums(t, dist, signer) })
 	t.Run("UserData", func(t *testing.T) { testUserData(t, dist, signer) })
 }
 

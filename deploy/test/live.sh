@@ -47,7 +47,7 @@ tar -xf "$trees/condor.tar" -C "$work/condor"
 say "trees unpacked"
 
 ssh-keygen -q -t ed25519 -N '' -C '' -f "$work/key"
-ARCHITECTURES=amd64 "$root/deploy/packages/release.sh" 0.1.0 "$work/key" http://10.77.0.1:8000
+ARCHITECTURES=amd64 DESKTOPS="" "$root/deploy/packages/release.sh" 0.1.0 "$work/key" http://10.77.0.1:8000
 cp -r "$root/dist" "$work/dist"
 # The metadata service has another address here than on EC2.
 sed '2i export ATM_METADATA=http://10.77.0.1:8001' "$work/dist/ami-run.sh" >"$work/user-data"
@@ -147,7 +147,7 @@ rm -rf --one-file-system "$work/guest"
 mkdir "$work/guest"
 tar -xf "$trees/guest.tar" -C "$work/guest"
 cp "$work/dist/atm_0.1.0_amd64.deb" "$work/guest/root/"
-ARCHITECTURES=amd64 "$root/deploy/packages/release.sh" 0.2.0 "$work/key" http://10.77.0.1:8000
+ARCHITECTURES=amd64 DESKTOPS="" "$root/deploy/packages/release.sh" 0.2.0 "$work/key" http://10.77.0.1:8000
 cp "$root/dist/atm_0.2.0_amd64.deb" "$work/guest/root/"
 printf '#!/bin/sh\n' >"$work/out/nothing"
 rm -f "$work/nspawn.log"
