@@ -141,6 +141,9 @@ fuzz:
 # them are compared by "go run ./bench/compare OLD NEW". The small benchmarks are
 # in the form that benchstat reads.
 bench: packages
-	$(GO) test ./bench -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 2h -args -json $(CURDIR)/bench.json
+	$(GO) test ./bench -run '^$$' -bench All -benchtime $(ROUNDS)x -timeout 2h -args -json $(CURDIR)/bench.json
 	$(GO) run ./bench/compare bench.json
-	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -v /bench)
+	$(GO) run ./bench/plot bench.json docs/performance
+	$(GO) test ./bench -run '^$$' -bench 'SlowDisk|Millions|Feed' -benchtime $(ROUNDS)x -timeout 2h
+	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -vE '/(bench|cmd)$$')
+	$(GO) test ./cmd -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 2h

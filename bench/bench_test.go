@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -32,6 +33,8 @@ type result struct {
 	P99     float64 `json:"p99,omitempty"`   // microseconds
 	P999    float64 `json:"p999,omitempty"`  // microseconds
 	Cores   float64 `json:"cores,omitempty"` // cores that the load itself used
+	// Processor time of the server for an entry of its log, in microseconds.
+	Server float64 `json:"server,omitempty"`
 }
 
 // A bench is a case of a round.
@@ -53,33 +56,29 @@ type measurements struct {
 func BenchmarkAll(b *testing.B) {
 	env := newEnvironment(b)
 	env.furnish(b)
-	m := measurements{
+	m := newMeasurements()
+	m.Figures = env.growth(b)
+	m.rounds(b, env.cases(), env.small, env.large)
+	env.ends(b, m.Figures)
+	m.conclude(b, figures)
+}
+
+func newMeasurements() *measurements {
+	return &measurements{
 		Go: runtime.Version(), Cores: runtime.NumCPU(),
-		Rounds: make(map[string][]result), Figures: env.growth(b),
+		Rounds: make(map[string][]result), Figures: make(map[string]float64),
 	}
-	cases := env.cases()
+}
+
+// rounds runs the cases, and has the servers publish what they committed after each.
+func (m *measurements) rounds(b *testing.B, cases []bench, servers ...*ourServer) {
 	for b.Loop() {
 		for _, c := range cases {
 			m.Rounds[c.name] = append(m.Rounds[c.name], c.run(b))
-			env.small.settle(b)
-			env.large.settle(b)
+			for _, s := range servers {
+				s.settle(b)
+			}
 		}
-	}
-	env.ends(b, m.Figures)
-	m.conclude()
-	for _, name := range slices.Sorted(keys(m.Figures)) {
-		b.ReportMetric(m.Figures[name], name)
-	}
-	b.ReportMetric(0, "ns/op")
-	if *jsonFile == "" {
-		return
-	}
-	data, err := json.MarshalIndent(&m, "", "  ")
-	if err == nil {
-		err = os.WriteFile(*jsonFile, append(data, '\n'), 0o644)
-	}
-	if err != nil {
-		b.Fatal(err)
 	}
 }
 
@@ -89,22 +88,12 @@ func TestEachKindOfLoadIsMeasured(t *testing.T) {
 	env := newEnvironment(t)
 	for _, args := range []string{
 		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh",
-		"-accounts 1", "-sign-in digest", "-sign-in token", "-json -op inquiry",
+		"-accounts 1", "-split", "-op statement", "-op day -pace 1000", "-sign-in digest", "-sign-in token", "-json -op inquiry",
 		"-json -op deposit", "-json -op multicall",
 	} {
 		r := env.small.load(t, append(strings.Fields(args), "-calls", "40", "-clients", "4")...)
 		if r.Rate <= 0 || r.P50 <= 0 || r.P99 < r.P50 {
 			t.Errorf("%s: %+v", args, r)
-		}
-	}
-}
-
-func keys(m map[string]float64) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
 		}
 	}
 }
@@ -130,7 +119,7 @@ func (env *environment) cases() []bench {
 			return env.python.load(b, "-no-ids", "-clients", fmt.Sprint(clients))
 		})
 		add(fmt.Sprintf("pgbench/%d", clients), func(b *testing.B) result {
-			return env.pgbench(b, clients)
+			return env.pgbench(b, clients, anyAccount)
 		})
 	}
 	plain := func(clients int) {
@@ -150,6 +139,8 @@ func (env *environment) cases() []bench {
 	others(64)
 	load(env.large, "million-inquiry/64", "-op inquiry")
 	plain(64)
+	load(env.bare, "bare-split/64", "-op deposit -split")
+	load(env.small, "deposit-split/64", "-op deposit -split")
 	load(env.small, "token/64", "-sign-in token")
 	load(env.small, "digest/64", "-sign-in digest")
 	load(env.large, "million-deposit/64", "-op deposit")
@@ -159,61 +150,98 @@ func (env *environment) cases() []bench {
 	load(env.small, "deposit-beside/64", "-op deposit")
 	load(env.small, "json-inquiry/64", "-op inquiry -json")
 	load(env.small, "inquiry-beside/64", "-op inquiry")
+	add("pgbench-hot/64", func(b *testing.B) result { return env.pgbench(b, 64, "100") })
 	load(env.small, "hot/64", "-accounts 1")
 	load(env.small, "mix/64", "-op mix")
 	return all
 }
 
-// conclude compares the cases within each round, and takes the median of the ratios.
-func (m *measurements) conclude() {
-	rate := func(r result) float64 { return r.Rate }
-	p50 := func(r result) float64 { return r.P50 }
-	p99 := func(r result) float64 { return r.P99 }
-	of := func(name string, column func(result) float64) []float64 {
-		var list []float64
-		for _, r := range m.Rounds[name] {
-			list = append(list, column(r))
+// A ratio is a figure: that of one case to another one, or to the sum of two.
+type ratio struct {
+	name  string
+	of    func(result) float64
+	above string
+	below []string
+}
+
+var (
+	rate = func(r result) float64 { return r.Rate }
+	p50  = func(r result) float64 { return r.P50 }
+	p99  = func(r result) float64 { return r.P99 }
+)
+
+// figures are the ratios of BenchmarkAll.
+var figures = []ratio{
+	{"deposit/bare-64", rate, "deposit/64", []string{"bare/64"}},
+	{"inquiry/bare-64", rate, "inquiry/64", []string{"bare/64"}},
+	{"deposit/bare-64, two writes", rate, "deposit-split/64", []string{"bare-split/64"}},
+	{"deposit/bare-16", rate, "deposit/16", []string{"bare/16"}},
+	{"deposit/bare-256", rate, "deposit/256", []string{"bare/256"}},
+	{"deposit/group-64", rate, "deposit/64", []string{"group/64"}},
+	{"deposit/python-64", rate, "deposit/64", []string{"python/64"}},
+	{"deposit/python-16", rate, "deposit/16", []string{"python/16"}},
+	{"deposit/pgbench-64", rate, "deposit/64", []string{"pgbench/64"}},
+	{"deposit/pgbench-16", rate, "deposit/16", []string{"pgbench/16"}},
+	{"hot/pgbench-hot", rate, "hot/64", []string{"pgbench-hot/64"}},
+	{"multicall/deposit-64", rate, "multicall/64", []string{"deposit/64"}},
+	{"million/hundred-deposit", rate, "million-deposit/64", []string{"deposit/64"}},
+	{"million/hundred-inquiry", rate, "million-inquiry/64", []string{"inquiry/64"}},
+	{"digest/certificate", rate, "digest/64", []string{"deposit/64"}},
+	{"token/certificate", rate, "token/64", []string{"deposit/64"}},
+	{"hot/spread", rate, "hot/64", []string{"deposit/64"}},
+	{"fresh/bare-16", rate, "fresh/16", []string{"bare-fresh/16"}},
+	{"json/xml-deposit", rate, "json-deposit/64", []string{"deposit-beside/64"}},
+	{"json/xml-inquiry", rate, "json-inquiry/64", []string{"inquiry-beside/64"}},
+	{"json/xml-multicall", rate, "json-multicall/64", []string{"multicall/64"}},
+	{"alone/(commit+bare)", p50, "deposit/1", []string{"group/1", "bare/1"}},
+	{"p99-256/p99-16", p99, "deposit/256", []string{"deposit/16"}},
+}
+
+// tails are the cases whose p99 is compared with their own median.
+var tails = []string{"deposit/16", "deposit/64", "deposit/256", "bare/256"}
+
+// conclude compares the cases within each round, takes the median of the ratios, reports them, and
+// writes all to the file of -json.
+func (m *measurements) conclude(b *testing.B, ratios []ratio) {
+	b.Helper()
+	for _, f := range ratios {
+		m.Figures[f.name] = m.median(f.above, func(round int) float64 {
+			var below float64
+			for _, name := range f.below {
+				below += f.of(m.Rounds[name][round])
+			}
+			return f.of(m.Rounds[f.above][round]) / below
+		})
+	}
+	for _, name := range tails {
+		if len(m.Rounds[name]) > 0 {
+			m.Figures["p99/p50, "+name] = m.median(name, func(round int) float64 {
+				return m.Rounds[name][round].P99 / m.Rounds[name][round].P50
+			})
 		}
-		return list
 	}
-	ratio := func(a, b []float64) float64 {
-		ratios := make([]float64, len(a))
-		for i := range a {
-			ratios[i] = a[i] / b[i]
-		}
-		slices.Sort(ratios)
-		return ratios[len(ratios)/2]
+	for _, name := range slices.Sorted(maps.Keys(m.Figures)) {
+		b.ReportMetric(m.Figures[name], strings.ReplaceAll(name, " ", "_"))
 	}
-	sum := func(a, b []float64) []float64 {
-		for i := range a {
-			a[i] += b[i]
-		}
-		return a
+	b.ReportMetric(0, "ns/op")
+	if *jsonFile == "" {
+		return
 	}
-	for figure, names := range map[string][2]string{
-		"deposit/bare-64":         {"deposit/64", "bare/64"},
-		"inquiry/bare-64":         {"inquiry/64", "bare/64"},
-		"deposit/bare-16":         {"deposit/16", "bare/16"},
-		"deposit/bare-256":        {"deposit/256", "bare/256"},
-		"deposit/group-64":        {"deposit/64", "group/64"},
-		"deposit/python-64":       {"deposit/64", "python/64"},
-		"deposit/python-16":       {"deposit/16", "python/16"},
-		"deposit/pgbench-64":      {"deposit/64", "pgbench/64"},
-		"deposit/pgbench-16":      {"deposit/16", "pgbench/16"},
-		"multicall/deposit-64":    {"multicall/64", "deposit/64"},
-		"million/hundred-deposit": {"million-deposit/64", "deposit/64"},
-		"million/hundred-inquiry": {"million-inquiry/64", "inquiry/64"},
-		"digest/certificate":      {"digest/64", "deposit/64"},
-		"token/certificate":       {"token/64", "deposit/64"},
-		"hot/spread":              {"hot/64", "deposit/64"},
-		"fresh/bare-16":           {"fresh/16", "bare-fresh/16"},
-		"json/xml-deposit":        {"json-deposit/64", "deposit-beside/64"},
-		"json/xml-inquiry":        {"json-inquiry/64", "inquiry-beside/64"},
-		"json/xml-multicall":      {"json-multicall/64", "multicall/64"},
-	} {
-		m.Figures[figure] = ratio(of(names[0], rate), of(names[1], rate))
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err == nil {
+		err = os.WriteFile(*jsonFile, append(data, '\n'), 0o644)
 	}
-	m.Figures["alone/(commit+bare)"] = ratio(of("deposit/1", p50),
-		sum(of("group/1", p50), of("bare/1", p50)))
-	m.Figures["p99-256/p99-16"] = ratio(of("deposit/256", p99), of("deposit/16", p99))
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// median is that of a figure over the rounds of a case.
+func (m *measurements) median(name string, figure func(round int) float64) float64 {
+	var list []float64
+	for round := range m.Rounds[name] {
+		list = append(list, figure(round))
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
 }

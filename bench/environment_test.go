@@ -27,6 +27,7 @@ import (
 // An environment has everything that is measured, each in a process of its own.
 type environment struct {
 	dir, bin     string
+	under        []string   // what runs the programs that write to a disk; empty for nothing
 	small, large *ourServer // with a hundred accounts, and with many
 	bare, python *target
 	cluster      *pgtest.Cluster
@@ -41,7 +42,13 @@ const (
 
 func newEnvironment(b testing.TB) *environment {
 	b.Helper()
-	env := &environment{dir: b.TempDir()}
+	return newEnvironmentUnder(b)
+}
+
+// newEnvironmentUnder has another program run those that write to a disk.
+func newEnvironmentUnder(b testing.TB, under ...string) *environment {
+	b.Helper()
+	env := &environment{dir: b.TempDir(), under: under}
 	env.bin = filepath.Join(env.dir, "bin")
 	command(b, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", env.bin+"/", "./load", "./bare",
 		"./group", "./receiver", "../cmd/atmserver", "../cmd/atmctl")
@@ -64,8 +71,14 @@ func (env *environment) furnish(b testing.TB) {
 	env.python = &target{env: env, address: freeAddress(b)}
 	_, port, _ := net.SplitHostPort(env.python.address)
 	background(b, "python3", "seed/server.py", port)
-	env.cluster = pgtest.Start(b, "fsync = on", "synchronous_commit = on", "shared_buffers = 256MB",
-		"max_wal_size = 4GB", "max_connections = 300")
+	env.startPostgres(b)
+}
+
+// startPostgres starts the server of pgbench, in the folder for temporary files.
+func (env *environment) startPostgres(b testing.TB) {
+	b.Helper()
+	env.cluster = pgtest.StartUnder(b, env.under, "fsync = on", "synchronous_commit = on",
+		"shared_buffers = 256MB", "max_wal_size = 4GB", "max_connections = 300")
 	env.database = env.cluster.Database(b)
 	env.cluster.SQL(b, filepath.Base(strings.Split(env.database, "?")[0]), yardstick)
 }
@@ -163,21 +176,27 @@ func (s *ourServer) load(b testing.TB, args ...string) result {
 	if !slices.Contains(args, "-accounts") {
 		args = append([]string{"-accounts", fmt.Sprint(s.accounts)}, args...)
 	}
-	return s.target.load(b, args...)
+	entries, _ := s.log(b)
+	spent := processor(b, s.server)
+	r := s.target.load(b, args...)
+	after, _ := s.log(b)
+	r.Server = float64((processor(b, s.server) - spent).Microseconds()) / (after - entries)
+	return r
 }
 
 // start starts the server and returns how long it took until it was ready.
 func (s *ourServer) start(b testing.TB) time.Duration {
 	b.Helper()
-	s.server = exec.Command(s.env.program("atmserver"), append([]string{
-		"--data", s.data, "--listen", s.address, "--admin-listen", s.admin,
-	}, s.flags...)...)
+	program := append(slices.Clone(s.env.under), s.env.program("atmserver"), "--data", s.data,
+		"--listen", s.address, "--admin-listen", s.admin)
+	program = append(program, s.flags...)
+	s.server = exec.Command(program[0], program[1:]...)
 	begun := time.Now()
 	if err := s.server.Start(); err != nil {
 		b.Fatal(err)
 	}
 	server := s.server
-	b.Cleanup(func() { server.Process.Kill() })
+	b.Cleanup(func() { server.Process.Kill(); server.Wait() })
 	for time.Since(begun) < time.Minute {
 		if resp, err := http.Get("http://" + s.admin + "/readyz"); err == nil {
 			resp.Body.Close()
@@ -358,8 +377,9 @@ func (env *environment) ends(b testing.TB, figures map[string]float64) {
 // group commits the same records to bbolt without a network.
 func (env *environment) group(b testing.TB, clients int) (r result) {
 	b.Helper()
-	out := command(b, env.program("group"), "-dir", env.dir, "-clients", fmt.Sprint(clients), "-for",
-		seconds.String())
+	program := append(slices.Clone(env.under), env.program("group"), "-dir", env.dir, "-clients",
+		fmt.Sprint(clients), "-for", seconds.String())
+	out := command(b, program[0], program[1:]...)
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		b.Fatal(err)
 	}
@@ -391,9 +411,12 @@ GRANT ALL ON ALL TABLES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;
 GRANT ALL ON SCHEMA public TO PUBLIC;`
 
-func (env *environment) pgbench(b testing.TB, clients int) result {
+// anyAccount is one of a hundred, for pgbench.
+const anyAccount = "random(100, 199)"
+
+func (env *environment) pgbench(b testing.TB, clients int, account string) result {
 	b.Helper()
-	rate := pgtest.Bench(b, env.database, "\\set a random(100, 199)\nSELECT deposit(:a, 1);\n",
+	rate := pgtest.Bench(b, env.database, "\\set a "+account+"\nSELECT deposit(:a, 1);\n",
 		clients, *seconds)
 	return result{Op: "pgbench", Clients: clients, Rate: rate}
 }

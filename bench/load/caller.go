@@ -57,9 +57,10 @@ type caller struct {
 	each   int // operations in a call
 	random *rand.Rand
 	took   []time.Duration
+	next   time.Time // of the next call, if there is a pace
 
-	request []byte
-	body    []byte
+	request []byte // the whole of it
+	body    []byte // of the request
 
 	authorization string // of a token
 	digest        digest
@@ -73,7 +74,7 @@ func newCaller(s *settings, config *tls.Config, number int) (*caller, error) {
 		random: rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(number))),
 	}
 	switch s.op {
-	case "inquiry", "deposit", "transfer", "mix":
+	case "inquiry", "deposit", "transfer", "statement", "mix", "day":
 	case "multicall", "open":
 		c.each = perMulticall
 	default:
@@ -131,7 +132,7 @@ func (c *caller) call(ctx context.Context) error {
 	}
 	c.compose(authorization)
 	c.conn.SetDeadline(time.Now().Add(answerTimeout))
-	if _, err := c.conn.Write(c.request); err != nil {
+	if err := c.send(); err != nil {
 		return err
 	}
 	head, err := c.read()
@@ -145,6 +146,33 @@ func (c *caller) call(ctx context.Context) error {
 		c.close()
 	}
 	return nil
+}
+
+// send writes the request.
+func (c *caller) send() error {
+	request := c.request
+	if c.split {
+		n := len(request) - len(c.body)
+		if _, err := c.conn.Write(request[:n]); err != nil {
+			return err
+		}
+		request = request[n:]
+	}
+	_, err := c.conn.Write(request)
+	return err
+}
+
+// wait waits until the pace has this caller call.
+func (c *caller) wait(ctx context.Context) {
+	if c.pace == 0 {
+		return
+	}
+	each := time.Second * time.Duration(c.clients) / time.Duration(c.pace)
+	if c.next.IsZero() { // callers begin one after the other
+		c.next = time.Now().Add(time.Duration(c.random.Int64N(int64(each))))
+	}
+	rest(ctx, time.Until(c.next))
+	c.next = c.next.Add(each)
 }
 
 // What tells how an operation went. It is found fast because it begins with no bracket.
@@ -192,18 +220,42 @@ const (
 	callEnd   = "</params>\n</methodCall>\n"
 )
 
+// A share of what a day has, out of ten calls.
+var day = [10]string{
+	"statement", "transfer", "transfer", "deposit", "deposit", "deposit", "inquiry", "inquiry",
+	"inquiry", "inquiry",
+}
+
 func (c *caller) appendCall(b []byte) []byte {
-	switch {
-	case c.op == "inquiry", c.op == "mix" && c.random.IntN(5) > 0:
-		b = append(append(append(b, callStart...), "inquiry"...), argsStart...)
-		b = c.appendInt(b, c.account())
-	case c.op == "deposit", c.op == "mix":
-		b = append(append(append(b, callStart...), "deposit"...), argsStart...)
-		b = appendText(c.appendInt(b, c.account()), "0.01")
-		b = c.appendIDParam(b)
-	case c.op == "transfer":
-		b = append(append(append(b, callStart...), "transfer"...), argsStart...)
-		from, to := c.from, c.account()
+	op := c.op
+	switch op {
+	case "mix":
+		op = "inquiry"
+		if c.random.IntN(5) == 0 {
+			op = "deposit"
+		}
+	case "day":
+		op = day[c.random.IntN(len(day))]
+	case "multicall", "open":
+		b = append(append(append(b, callStart...), "system.multicall"...), argsStart...)
+		b = append(b, "<param><value><array><data>\n"...)
+		for range perMulticall {
+			b = c.appendItem(b)
+		}
+		return append(append(b, "</data></array></value></param>\n"...), callEnd...)
+	}
+	b = append(append(append(b, callStart...), op...), argsStart...)
+	account := c.account()
+	switch op {
+	case "inquiry":
+		b = c.appendInt(b, account)
+	case "statement":
+		b = append(c.appendInt(b, account), "<param>\n<value><struct><member><name>limit</name>"+
+			"<value><int>50</int></value></member></struct></value>\n</param>\n"...)
+	case "deposit":
+		b = c.appendIDParam(appendText(c.appendInt(b, account), "0.01"))
+	case "transfer":
+		from, to := c.from, account
 		if from == 0 {
 			from = c.account()
 		}
@@ -211,13 +263,6 @@ func (c *caller) appendCall(b []byte) []byte {
 			to = c.first + (to-c.first+1)%c.accounts
 		}
 		b = c.appendIDParam(appendText(c.appendInt(c.appendInt(b, from), to), "0.01"))
-	default:
-		b = append(append(append(b, callStart...), "system.multicall"...), argsStart...)
-		b = append(b, "<param><value><array><data>\n"...)
-		for range perMulticall {
-			b = c.appendItem(b)
-		}
-		b = append(b, "</data></array></value></param>\n"...)
 	}
 	return append(b, callEnd...)
 }

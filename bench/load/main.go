@@ -51,6 +51,8 @@ type settings struct {
 	owner    string
 	opening  string
 	fresh    bool
+	split    bool
+	pace     int
 	noIDs    bool
 	any      bool
 	json     bool
@@ -85,8 +87,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.user, "user", "", "`name` to sign in with by HTTP Digest")
 	flags.StringVar(&s.secret, "secret-file", "", "`file` of the user's secret")
 	flags.StringVar(&s.token, "token-file", "", "`file` of a bearer token")
-	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, transfer, mix (four inquiries for "+
-		"a deposit), multicall (100 deposits) or open (100 accounts)")
+	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, transfer, statement (50 entries), "+
+		"mix (four inquiries for a deposit), day (a statement, two transfers, three deposits and "+
+		"four inquiries), multicall (100 deposits) or open (100 accounts)")
 	flags.IntVar(&s.clients, "clients", 64, "`number` of connections")
 	flags.Uint64Var(&s.first, "first", 100, "first account")
 	flags.Uint64Var(&s.accounts, "accounts", 1, "`number` of accounts from the first one on")
@@ -95,6 +98,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.opening, "opening", "1000.00", "what is in accounts that are opened, in "+
 		"`dollars`")
 	flags.BoolVar(&s.fresh, "fresh", false, "a new connection for each call")
+	flags.BoolVar(&s.split, "split", false, "head and body of a request in two writes, as many "+
+		"clients do it")
+	flags.IntVar(&s.pace, "pace", 0, "`number` of calls in a second, over all connections; 0 for "+
+		"as many as are answered")
 	flags.BoolVar(&s.noIDs, "no-ids", false, "deposits without request ids")
 	flags.BoolVar(&s.any, "any", false, "answers need not be OK")
 	flags.BoolVar(&s.json, "json", false, "inquiry, deposit or multicall as JSON; not with HTTP "+
@@ -147,6 +154,7 @@ func measure(ctx context.Context, s *settings) (*Result, error) {
 				if s.calls > 0 && left.Add(-1) < 0 {
 					return
 				}
+				c.wait(ctx)
 				from := time.Now()
 				err := c.call(ctx)
 				if ctx.Err() != nil {

@@ -32,6 +32,7 @@ type Cluster struct {
 	Port int
 
 	dir       string
+	under     []string // the program that runs the server, and its arguments
 	server    *exec.Cmd
 	ended     chan struct{} // closed when server has ended
 	tidied    bool          // it is stopped at the end of the test
@@ -95,8 +96,15 @@ func Main(m *testing.M) (code int) {
 // not depend on it, and tests take less time.
 func Start(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
+	return StartUnder(t, nil, settings...)
+}
+
+// StartUnder starts a new cluster, whose server another program runs: strace, for example.
+func StartUnder(t testing.TB, under []string, settings ...string) *Cluster {
+	t.Helper()
 	needs.Program(t, "initdb")
 	c := newCluster(t)
+	c.under = under
 	c.run(t, "initdb", "-D", c.dir, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C",
 		"--no-sync")
 	c.configure(t, append([]string{"fsync = off"}, settings...))
@@ -230,7 +238,8 @@ func (c *Cluster) configure(t testing.TB, settings []string) {
 func (c *Cluster) Start(t testing.TB) {
 	t.Helper()
 	var log bytes.Buffer
-	c.server = c.command(t, "postgres", "-D", c.dir)
+	all := append(slices.Clone(c.under), Program("postgres"), "-D", c.dir)
+	c.server = c.command(t, all[0], all[1:]...)
 	c.server.Stdout, c.server.Stderr = &log, &log
 	if err := c.server.Start(); err != nil {
 		t.Fatal(err)
