@@ -83,7 +83,9 @@ var places = map[string][]string{
 	"vault/boltstore/pages":   {"vault"},
 	"vault/boltstore/keyring": {"vault/boltstore/pages", "vault/sealing"},
 	"vault/boltstore/days":    {"vault", "vault/codec"},
-	"vault/pgstore":           {"", "vault", "vault/check", "vault/secrets", "audit"},
+	"vault/pgstore": {
+		"", "vault", "vault/check", "vault/secrets", "vault/replicated", "audit",
+	},
 	"vault/dynstore": {
 		"", "vault", "vault/check", "vault/chunk", "vault/codec", "vault/history", "vault/secrets",
 		"vault/replicated", "audit",
@@ -94,8 +96,10 @@ var places = map[string][]string{
 	"vault/replicated":       {"vault", "vault/secrets", "audit"},
 	"vault/pgstore/database": {"vault"},
 	"vault/pgstore/journal":  {"vault", "audit", "vault/pgstore/database"},
-	"vault/pgstore/schema":   {"vault/pgstore/database", "vault/pgstore/shared"},
-	"vault/pgstore/shared":   {"vault/feeds", "vault/pgstore/database", "vault/secrets"},
+	"vault/pgstore/schema":   {"vault/pgstore/database", "vault/pgstore/shared", "vault/replicated"},
+	"vault/pgstore/shared": {
+		"vault/feeds", "vault/pgstore/database", "vault/secrets", "vault/replicated",
+	},
 	"vault/pgstore/pgtest":   {"internal"},
 	"vault/vaulttest":        {"", "vault", "audit"},
 	"vault/vaulttest/linear": {""},
@@ -149,8 +153,8 @@ var places = map[string][]string{
 	"cmd/internal/datadir":   {"internal"},
 	"cmd/internal/output":    {"cmd/internal/exit", "internal"},
 	"cmd/internal/storage": {
-		"vault", "vault/boltstore", "vault/boltstore/guard", "vault/pgstore",
-		"cmd/internal/settings",
+		"vault", "vault/boltstore", "vault/boltstore/guard", "vault/pgstore", "vault/dynstore",
+		"vault/replicated", "cmd/internal/settings",
 		"cmd/internal/datadir", "internal",
 	},
 	"cmd/internal/backup":    {"cmd/internal/datadir"},
@@ -163,7 +167,7 @@ var places = map[string][]string{
 		"cmd/internal/datadir", "cmd/internal/hsm", "internal",
 	},
 	"cmd/internal/replica": {
-		"audit", "auth", "vault", "vault/pgstore", "cmd/internal/datadir", "cmd/internal/keys",
+		"audit", "auth", "vault", "vault/replicated", "cmd/internal/datadir", "cmd/internal/keys",
 		"cmd/internal/roster", "cmd/internal/storage", "internal",
 	},
 	"cmd/internal/documents": {

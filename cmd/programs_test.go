@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"example.com/atm/internal/needs"
+	"example.com/atm/vault/dynstore/dyntest"
 )
 
 // bin is the folder of the built programs.
@@ -29,6 +30,7 @@ var bin string
 
 func TestMain(m *testing.M) {
 	code, err := build(m)
+	dyntest.Stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -22,6 +22,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/client"
 	"example.com/atm/internal/needs"
+	"example.com/atm/vault/dynstore/dyntest"
 	"example.com/atm/vault/pgstore/pgtest"
 	"example.com/atm/vault/vaulttest/linear"
 )
@@ -86,9 +87,19 @@ func clientFiles(s *server, user string) (*tls.Config, error) {
 // of which is killed now and then. A client without an answer asks the other one.
 func TestHistoriesOnReplicasAreLinearizable(t *testing.T) {
 	t.Parallel()
+	linearizable(t, func() string { return pgtest.Start(t).Database(t) })
+}
+
+// TestHistoriesOnDynamoDBAreLinearizable is the same with a table in the place of a database.
+func TestHistoriesOnDynamoDBAreLinearizable(t *testing.T) {
+	t.Parallel()
+	linearizable(t, func() string { return dyntest.Shared(t).Table() })
+}
+
+func linearizable(t *testing.T, empty func() string) {
 	const clients, each, kills, opening = 8, 150, 3, 1000
 	for history := range soak(1, 10) {
-		all := startReplicas(t, 2, pgtest.Start(t).Database(t))
+		all := startReplicas(t, 2, empty())
 		openAccounts(t, all[0], opening)
 		r := linear.NewRecorder()
 		var wg sync.WaitGroup

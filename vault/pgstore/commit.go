@@ -68,17 +68,17 @@ func (c *commit) run(ctx context.Context) error {
 func (c *commit) conclude(err error, doubted, late bool) (final bool, _ error) {
 	switch {
 	case err == nil:
-		c.store.trouble.end()
+		c.store.trouble.End()
 		return true, nil
 	case !doubted && database.Dropped(err):
-		c.store.trouble.note(err)
+		c.store.trouble.Note(err)
 		return true, fmt.Errorf("%w: %w: %w", vault.ErrUnavailable, vault.ErrRefused, err)
 	case !doubted && database.Refused(err):
 		return true, fmt.Errorf("%w: %w", vault.ErrRefused, err)
 	case !doubted && !database.Transient(err):
 		return true, err
 	case late:
-		c.store.trouble.note(err)
+		c.store.trouble.Note(err)
 		return true, fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
 	}
 	return false, nil

@@ -98,7 +98,7 @@ func TestNamesOfHoldersAreSealedForTheirAccounts(t *testing.T) {
 		t.Errorf("the rows are %s", text)
 	}
 	next := []byte("another secret of a vault, in it")
-	if err := errors.Join(l.Close(), pgstore.Rekey(t.Context(), store, next)); err != nil {
+	if err := errors.Join(l.Close(), store.Rekey(t.Context(), next)); err != nil {
 		t.Fatal(err)
 	}
 	again, err := pgstore.Open(t.Context(), pgstore.Config{URL: url, Secret: next})

@@ -9,15 +9,13 @@ import (
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/schema"
 	"example.com/atm/vault/pgstore/shared"
+	"example.com/atm/vault/replicated"
 	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 
 // An Installation is what a database's books belong to.
-type Installation struct {
-	Name     string
-	Complete bool // whether its init came to an end
-}
+type Installation = replicated.Installation
 
 // Find returns whose books are in a database, and ErrNoBooks when it has none. It needs no
 // secret.

@@ -5,19 +5,12 @@ import (
 	"time"
 
 	"example.com/atm/vault"
-	"example.com/atm/vault/people"
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/replicated"
 )
 
 // News is what other replicas may have done.
-type News struct {
-	Size        vault.JournalIndex // of the journal
-	Users       []people.User
-	Revocations []people.Revocation
-
-	// Ahead is how far the clock of the database is ahead of this machine's.
-	Ahead time.Duration
-}
+type News = replicated.News
 
 // newsSQL reads the head, and what decides whether a commit would be durable: the session's
 // own setting, and those that sessions get when they begin (ALTER DATABASE, ALTER ROLE).

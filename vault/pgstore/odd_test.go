@@ -311,7 +311,7 @@ func TestExclusiveWorkNamesRunningReplicas(t *testing.T) {
 		"Fill":     func() error { return offline.Fill(t.Context(), running.Dump) },
 		"BeginLog": func() error { return offline.BeginLog(t.Context()) },
 		"Rekey": func() error {
-			return pgstore.Rekey(t.Context(), offline, []byte("another secret of a vault, in it"))
+			return offline.Rekey(t.Context(), []byte("another secret of a vault, in it"))
 		},
 	}
 	for name, do := range work {

@@ -12,15 +12,13 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
-	"example.com/atm/vault"
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/schema"
 	"example.com/atm/vault/pgstore/shared"
+	"example.com/atm/vault/replicated"
 	"example.com/atm/vault/secrets"
 )
 
@@ -66,16 +64,16 @@ type Store struct {
 	*shared.Claims
 
 	// Replicas are all servers on the database, and Files the files that they share.
-	Replicas *shared.Replicas
-	Files    *shared.Files
+	*shared.Replicas
+	Files *shared.Files
 
 	replica  bool // this program is one
-	trouble  trouble
+	trouble  replicated.Trouble
 	settings atomic.Pointer[string] // of the database, for sessions that begin; nil at first
 	oldest   atomic.Int64           // a day before which there is no request id
 }
 
-var _ vault.Store = (*Store)(nil)
+var _ replicated.Store = (*Store)(nil)
 
 // A File is one that all replicas share.
 type File = shared.File
@@ -95,11 +93,10 @@ var (
 
 var (
 	// ErrRolledBack reports a database that has gone back in time.
-	ErrRolledBack = errors.New("the database is older than what this server has seen of it: an " +
-		"old state was restored, or a standby was promoted that had not received all")
+	ErrRolledBack = replicated.ErrRolledBack
 
 	// ErrOutcome reports a commit of which nobody knows whether it happened.
-	ErrOutcome = errors.New("the outcome of a commit is unknown")
+	ErrOutcome = replicated.ErrOutcome
 )
 
 // CheckURL reports whether a store of this URL can be asked for. It refuses a password in the
@@ -118,26 +115,13 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Trouble says why commits have failed lately. It is nil when they succeed, as far as is known.
-func (s *Store) Trouble() error { return s.trouble.recent() }
+// Trouble implements replicated.Store.
+func (s *Store) Trouble() error { return s.trouble.Recent() }
 
-// trouble is why the last commit could not be made.
-type trouble struct{ last atomic.Pointer[failure] }
-
-type failure struct {
-	err error
-	at  time.Time
+// PutFiles implements replicated.Files.
+func (s *Store) PutFiles(ctx context.Context, files ...File) error {
+	return s.Files.Put(ctx, files...)
 }
 
-// troubleFor is how long a failed commit counts as trouble if none follows it.
-const troubleFor = 5 * time.Second
-
-func (t *trouble) note(err error) { t.last.Store(&failure{err, time.Now()}) }
-func (t *trouble) end()           { t.last.Store(nil) }
-
-func (t *trouble) recent() error {
-	if last := t.last.Load(); last != nil && time.Since(last.at) < troubleFor {
-		return last.err
-	}
-	return nil
-}
+// AllFiles implements replicated.Files.
+func (s *Store) AllFiles(ctx context.Context) ([]File, error) { return s.Files.All(ctx) }

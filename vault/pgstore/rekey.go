@@ -12,9 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Rekey seals everything under another secret in one transaction, and reads it back in there.
-// No replica may run. The store is of no use after it: open another one.
-func Rekey(ctx context.Context, s *Store, secret []byte) error {
+// Rekey implements replicated.Store. It is one transaction, which reads everything back.
+func (s *Store) Rekey(ctx context.Context, secret []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, database.ReadWithin)
 	defer cancel()
 	keys, err := secrets.New(secret)
@@ -42,8 +41,8 @@ func Rekey(ctx context.Context, s *Store, secret []byte) error {
 	})
 }
 
-// ReadSealed opens everything that is sealed, and returns the first error.
-func ReadSealed(ctx context.Context, s *Store) error {
+// ReadSealed implements replicated.Store.
+func (s *Store) ReadSealed(ctx context.Context) error {
 	return s.db.Snapshot(ctx, func(tx pgx.Tx) error {
 		_, err := readSealed(ctx, tx, s.keys, s.Files)
 		return err

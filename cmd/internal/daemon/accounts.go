@@ -77,7 +77,7 @@ func (a accounts) leads(ctx context.Context) (bool, error) {
 	if a.replica == nil {
 		return true, nil
 	}
-	return a.replica.Store.Replicas.Lease(ctx, "retention", retention.LeadFor)
+	return a.replica.Store.Lease(ctx, "retention", retention.LeadFor)
 }
 
 // lost returns why the vault file is lost, or nil if it is not.

@@ -131,7 +131,7 @@ func (l *auditLog) recover(ctx context.Context) error {
 		newest.Size > 0 {
 		// Replicas that run have seen less of the log than this folder has. A checkpoint with a
 		// wrong signature would be damage of this folder, and no reason to stop them.
-		l.replica.Store.Replicas.TellRollback(ctx, newest.Size)
+		l.replica.Store.TellRollback(ctx, newest.Size)
 	}
 	if err != nil || seen == nil {
 		return err

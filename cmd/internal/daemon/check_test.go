@@ -14,9 +14,9 @@ import (
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
-	"example.com/atm/vault/pgstore"
 )
 
 // TestRebuildMendsWhatTheCheckNames changes records of the vault with its key, so that every
@@ -151,10 +151,7 @@ func openStore(t testing.TB, folder offline.Folder) vault.Backend {
 	}
 	var store vault.Backend
 	if folder.Store.InDatabase() {
-		store, err = pgstore.Open(t.Context(), pgstore.Config{
-			URL:    folder.Store.URL,
-			Secret: key.Secret,
-		})
+		store, err = storage.Config{Location: folder.Store, Secret: key.Secret}.Open(t.Context())
 	} else {
 		store, err = boltstore.Open(filepath.Join(folder.Data, "vault.db"), key.Secret)
 	}

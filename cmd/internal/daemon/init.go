@@ -31,7 +31,7 @@ func newConfig(opts Options) (datadir.Config, error) {
 	}
 	c := datadir.Config{Name: name, Realm: name, Origin: name, Empty: opts.Empty}
 	if opts.Store.InDatabase() {
-		c.Store = datadir.Postgres
+		c.Store = opts.Store.Kind()
 	}
 	return c, nil
 }

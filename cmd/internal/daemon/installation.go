@@ -128,9 +128,9 @@ func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
 func (i *installation) storeStatus(ctx context.Context) (atm.Record, error) {
 	kind, replicas := "bolt", []string{}
 	if i.accounts.replica != nil {
-		kind = "postgres"
+		kind = i.dir.Config.Store
 		var err error
-		if replicas, err = i.accounts.replica.Store.Replicas.Running(ctx); err != nil {
+		if replicas, err = i.accounts.replica.Store.Running(ctx); err != nil {
 			return nil, err
 		}
 	}

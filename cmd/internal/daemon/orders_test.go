@@ -15,6 +15,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/datadir"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/teller"
 	"example.com/atm/teller/confirm"
 	"example.com/atm/teller/subscriptions"
@@ -22,7 +23,6 @@ import (
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/holder"
 	"example.com/atm/vault/ledger"
-	"example.com/atm/vault/pgstore"
 	"example.com/atm/vault/requestid"
 )
 
@@ -161,12 +161,7 @@ func openFolder(t *testing.T, h *daemontest.Server) (*datadir.Dir, datadir.Vault
 		}
 		return dir, key, store
 	}
-	cfg, err := where.Config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg.Secret = key.Secret
-	store, err := pgstore.Open(t.Context(), cfg)
+	store, err := storage.Config{Location: where, Secret: key.Secret}.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

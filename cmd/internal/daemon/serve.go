@@ -187,7 +187,7 @@ func (s *Server) newSignIn() (*auth.Authenticator, *throttle.Throttle, error) {
 	if cfg.NonceKey, err = s.keys.NonceKey(); err != nil {
 		return nil, nil, err
 	}
-	cfg.Spend, cfg.Refresh = r.Store.Replicas.Spend, r.Refresh
+	cfg.Spend, cfg.Refresh = r.Store.Spend, r.Refresh
 	return auth.New(cfg), r.Throttle, nil
 }
 

@@ -368,7 +368,7 @@ func TestWrongFoldersBecomeNoReplica(t *testing.T) {
 			"a folder of an installation, and no database", elsewhere,
 			storage.Location{},
 			datadir.ErrUsage,
-			"--store postgres://",
+			"--store " + store.Kind() + "://",
 		},
 		{
 			"a key alone, and no database", folder("keys/vault.key"),

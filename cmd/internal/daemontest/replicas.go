@@ -17,6 +17,7 @@ import (
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/storage"
+	"example.com/atm/vault/dynstore/dyntest"
 	"example.com/atm/vault/pgstore/pgtest"
 )
 
@@ -24,8 +25,15 @@ import (
 // for one server without a database.
 var Replicas, _ = strconv.Atoi(os.Getenv("ATM_REPLICAS"))
 
+// OnDynamoDB reports whether the database of the tests is a table of DynamoDB, and not one of
+// PostgreSQL.
+var OnDynamoDB = os.Getenv("ATM_DATABASE") == "dynamodb"
+
 // Main runs the tests of a package, and then stops shared resources. It returns the exit code.
-func Main(m *testing.M) int { return pgtest.Main(m) }
+func Main(m *testing.M) int {
+	defer dyntest.Stop()
+	return pgtest.Main(m)
+}
 
 // Single skips a test of something that replicas do not share.
 func Single(t testing.TB, why string) {
@@ -34,14 +42,22 @@ func Single(t testing.TB, why string) {
 	}
 }
 
-// Postgres is a cluster that all tests share.
+// Postgres is a cluster that all tests share. A test of what only PostgreSQL has is skipped on
+// another database.
 func Postgres(t testing.TB) *pgtest.Cluster {
 	t.Helper()
+	if OnDynamoDB {
+		t.Skip("this is about PostgreSQL")
+	}
 	return pgtest.Shared(t)
 }
 
 // Database is the location of an empty database.
 func Database(t testing.TB) storage.Location {
+	t.Helper()
+	if OnDynamoDB {
+		return storage.Location{URL: dyntest.Shared(t).Table()}
+	}
 	return storage.Location{URL: Postgres(t).Database(t)}
 }
 

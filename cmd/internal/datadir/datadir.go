@@ -39,7 +39,8 @@ type Config struct {
 	Origin string `toml:"origin"` // of the audit log
 	Empty  bool   `toml:"empty"`  // created without the demo account
 
-	// Store is where the accounts are: empty for vault.db in the folder, or Postgres.
+	// Store is where the accounts are: empty for vault.db in the folder, Postgres or
+	// DynamoDB.
 	Store string `toml:"store,omitempty"`
 }
 
@@ -62,6 +63,9 @@ func IsServerName(s string) bool {
 // Postgres means that the accounts are in a database, which several servers, each with its own
 // folder, share.
 const Postgres = "postgres"
+
+// DynamoDB is Postgres for a table of Amazon DynamoDB.
+const DynamoDB = "dynamodb"
 
 const (
 	configFile = "config.toml"
@@ -232,7 +236,7 @@ func (d *Dir) read(wanted Config) (fresh bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if len(names) > 0 && !(wanted.Store == Postgres && d.onlyVaultKey(names)) {
+	if len(names) > 0 && !(wanted.Store != "" && d.onlyVaultKey(names)) {
 		return false, fmt.Errorf("%s is not a data folder: it has no %s and is not empty", d.Root,
 			configFile)
 	}
@@ -304,7 +308,9 @@ func (d *Dir) decode(name string) error {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return fmt.Errorf("%s: unknown key %s", d.Path(name), unknown[0])
 	}
-	if d.Config.Store != "" && d.Config.Store != Postgres {
+	switch d.Config.Store {
+	case "", Postgres, DynamoDB:
+	default:
 		return fmt.Errorf("%s: there is no store %q", d.Path(name), d.Config.Store)
 	}
 	if d.Config.Name == "" || d.Config.Realm == "" || d.Config.Origin == "" {

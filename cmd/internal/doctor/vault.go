@@ -21,7 +21,7 @@ const restore = "atmctl restore BACKUP --data NEW"
 // vault opens the vault read-only, and compares the published log with it.
 func (e *exam) vault(ctx context.Context) {
 	switch {
-	case e.dir.Config.Store == datadir.Postgres:
+	case e.dir.Config.Store != "":
 		e.tell(Note, "atmctl status", "the accounts are in a database, which is not looked at: "+
 			"\"atmctl fsck --store …\" checks it, while every server is stopped")
 		return

@@ -15,7 +15,6 @@ import (
 	"example.com/atm/internal/durable"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
-	"example.com/atm/vault/pgstore"
 )
 
 // Accounts move between a data folder and a database in a file: a vault of its own, sealed with
@@ -112,17 +111,13 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger,
 func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey,
 	from vault.Backend, log *slog.Logger, report func(string),
 ) (*Checked, error) {
-	cfg, err := f.Store.Config()
-	if err != nil {
-		return nil, err
-	}
-	cfg.Secret, cfg.Log = key.Secret, log
-	to, err := pgstore.Create(ctx, cfg, dir.Config.Name)
+	cfg := storage.Config{Location: f.Store, Secret: key.Secret, Log: log}
+	to, err := cfg.Create(ctx, dir.Config.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer to.Close()
-	if err := to.Replicas.Alone(ctx); err != nil {
+	if err := to.Alone(ctx); err != nil {
 		return nil, err
 	}
 	err = to.Fill(ctx, from.Dump)
@@ -136,7 +131,7 @@ func (f Folder) importShared(ctx context.Context, dir *datadir.Dir, key datadir.
 	if err != nil {
 		return found, err
 	}
-	if err := dir.SetStore(datadir.Postgres); err != nil {
+	if err := dir.SetStore(f.Store.Kind()); err != nil {
 		return nil, err
 	}
 	if err := replica.ShareFolder(ctx, dir, to); err != nil {
@@ -184,9 +179,5 @@ func (f Folder) Rekey(ctx context.Context) error {
 	if err := f.Store.Check(dir); err != nil {
 		return err
 	}
-	cfg, err := f.Store.Config()
-	if err != nil {
-		return err
-	}
-	return storage.Rekey(ctx, dir, key, cfg, f.Passphrase)
+	return storage.Rekey(ctx, dir, key, storage.Config{Location: f.Store}, f.Passphrase)
 }

@@ -20,7 +20,6 @@ import (
 	"example.com/atm/teller/replay"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
-	"example.com/atm/vault/pgstore"
 )
 
 // ErrProblems reports that a check found problems.
@@ -205,12 +204,7 @@ func (f Folder) openStore(ctx context.Context, dir *datadir.Dir, key datadir.Vau
 		}
 		return store, nil
 	}
-	cfg, err := f.Store.Config()
-	if err != nil {
-		return nil, err
-	}
-	cfg.Secret = key.Secret
-	return pgstore.Open(ctx, cfg)
+	return storage.Config{Location: f.Store, Secret: key.Secret}.Open(ctx)
 }
 
 func (f Folder) lock(ctx context.Context) (*datadir.Dir, datadir.VaultKey, error) {
@@ -240,11 +234,7 @@ func (f Folder) finishRekey(ctx context.Context, dir *datadir.Dir) error {
 	if !f.Store.InDatabase() {
 		return nil
 	}
-	cfg, err := f.Store.Config()
-	if err != nil {
-		return err
-	}
-	return storage.FinishRekey(ctx, dir, cfg, f.Passphrase)
+	return storage.FinishRekey(ctx, dir, storage.Config{Location: f.Store}, f.Passphrase)
 }
 
 // SetPassphrase seals keys/vault.key with a passphrase, or stores it unsealed if the passphrase

@@ -18,7 +18,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/ledger"
-	"example.com/atm/vault/pgstore"
+	"example.com/atm/vault/replicated"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -68,8 +68,8 @@ func (f Folder) Recover(ctx context.Context, log *slog.Logger) (*Recovered, erro
 func (f Folder) beginLog(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 	log *slog.Logger,
 ) (*Recovered, error) {
-	if database, is := store.(*pgstore.Store); is {
-		if err := database.Replicas.Alone(ctx); err != nil {
+	if database, is := store.(replicated.Store); is {
+		if err := database.Alone(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -138,8 +138,8 @@ func newPlan(ctx context.Context, dir *datadir.Dir, store vault.Backend,
 		return nil, err
 	}
 	var missed []string
-	if database, is := store.(*pgstore.Store); is {
-		told, err := database.Replicas.Rollbacks(ctx)
+	if database, is := store.(replicated.Store); is {
+		told, err := database.Rollbacks(ctx)
 		if err != nil {
 			return nil, err
 		}

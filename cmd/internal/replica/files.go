@@ -18,7 +18,7 @@ import (
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/internal/durable"
 	"example.com/atm/vault"
-	"example.com/atm/vault/pgstore"
+	"example.com/atm/vault/replicated"
 	"github.com/BurntSushi/toml"
 )
 
@@ -53,7 +53,7 @@ func (f *files) paths() map[string]string {
 // keepChanges finds files that were changed here while the server did not run, as by atmctl ca
 // rollover, so that they are not overwritten. If another replica changed a file as well, this
 // folder's version is renamed.
-func (f *files) keepChanges(shared []pgstore.File) error {
+func (f *files) keepChanges(shared []replicated.File) error {
 	had, err := f.dir.Shared().Read()
 	if err != nil || had == nil {
 		return err
@@ -127,7 +127,7 @@ func (f *files) adoptConfig(text []byte, fresh bool) error {
 
 // adopt applies files that another replica changed. It is called before any decision that
 // follows the change.
-func (f *files) adopt(changed []pgstore.File) error {
+func (f *files) adopt(changed []replicated.File) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	paths := f.paths()
@@ -194,7 +194,7 @@ func (r *Replica) Share(ctx context.Context) (changed bool, err error) {
 	}
 	// Do not hold mu here: the committer may wait for it while it holds the lock on the head of the
 	// log, for which Put waits.
-	if err := r.Store.Files.Put(ctx, files...); err != nil {
+	if err := r.Store.PutFiles(ctx, files...); err != nil {
 		return false, err
 	}
 	r.files.mu.Lock()
@@ -208,7 +208,7 @@ func (r *Replica) Share(ctx context.Context) (changed bool, err error) {
 // ShareFolder sends the files of a folder to the replicas on a store. A store in the folder has
 // no replicas.
 func ShareFolder(ctx context.Context, dir *datadir.Dir, store vault.Backend) error {
-	database, is := store.(*pgstore.Store)
+	database, is := store.(replicated.Store)
 	if !is {
 		return nil
 	}
@@ -218,7 +218,7 @@ func ShareFolder(ctx context.Context, dir *datadir.Dir, store vault.Backend) err
 }
 
 // changed lists the files of this folder that differ from the shared ones.
-func (f *files) changed() (list []pgstore.File, err error) {
+func (f *files) changed() (list []replicated.File, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	config, err := toml.Marshal(f.dir.Config)
@@ -226,7 +226,7 @@ func (f *files) changed() (list []pgstore.File, err error) {
 		return nil, err
 	}
 	if !bytes.Equal(f.known[configName], config) {
-		list = append(list, pgstore.File{Name: configName, Data: config})
+		list = append(list, replicated.File{Name: configName, Data: config})
 	}
 	for name, path := range f.paths() {
 		data, err := os.ReadFile(path)
@@ -236,7 +236,7 @@ func (f *files) changed() (list []pgstore.File, err error) {
 		if known, is := f.known[name]; is && bytes.Equal(known, data) || !is && data == nil {
 			continue
 		}
-		list = append(list, pgstore.File{Name: name, Data: data})
+		list = append(list, replicated.File{Name: name, Data: data})
 	}
 	return list, nil
 }

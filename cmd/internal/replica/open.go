@@ -14,7 +14,7 @@ import (
 	"example.com/atm/cmd/internal/keys"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/internal/durable"
-	"example.com/atm/vault/pgstore"
+	"example.com/atm/vault/replicated"
 )
 
 // Config is everything that Open needs. All fields but Passphrase are required.
@@ -53,16 +53,12 @@ func Open(ctx context.Context, cfg Config) (*Replica, datadir.VaultKey, error) {
 // prepare determines the installation of the database, and prepares the folder for it. It
 // returns the configuration with which to open or create the database.
 func (r *Replica) prepare(ctx context.Context, cfg Config) (
-	open func(context.Context) (*pgstore.Store, error), key datadir.VaultKey, err error,
+	open func(context.Context) (replicated.Store, error), key datadir.VaultKey, err error,
 ) {
 	dir := cfg.Dir
-	at, err := cfg.Location.Config()
-	if err != nil {
-		return nil, key, err
-	}
-	at.Log = cfg.Log
-	there, err := pgstore.Find(ctx, at)
-	empty := errors.Is(err, pgstore.ErrNoBooks)
+	at := storage.Config{Location: cfg.Location, Log: cfg.Log}
+	there, err := at.Find(ctx)
+	empty := errors.Is(err, replicated.ErrNoBooks)
 	switch {
 	case empty && cfg.Fresh:
 		if err := keys.Make(dir); err != nil {
@@ -92,11 +88,11 @@ func (r *Replica) prepare(ctx context.Context, cfg Config) (
 	if at.Replica, err = name(dir.Root); err != nil {
 		return nil, key, err
 	}
-	return func(ctx context.Context) (*pgstore.Store, error) {
+	return func(ctx context.Context) (replicated.Store, error) {
 		if empty {
-			return pgstore.Create(ctx, at, dir.Config.Name)
+			return at.Create(ctx, dir.Config.Name)
 		}
-		return pgstore.Open(ctx, at)
+		return at.Open(ctx)
 	}, key, nil
 }
 
@@ -114,7 +110,7 @@ func name(folder string) (string, error) {
 // files into the database.
 func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 	dir := r.files.dir
-	shared, err := r.Store.Files.All(ctx)
+	shared, err := r.Store.AllFiles(ctx)
 	if err != nil {
 		return err
 	}
@@ -143,7 +139,7 @@ func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 }
 
 // write writes the shared files into the folder.
-func (r *Replica) write(ctx context.Context, shared []pgstore.File, fresh bool) error {
+func (r *Replica) write(ctx context.Context, shared []replicated.File, fresh bool) error {
 	for _, folder := range []string{"ca", "tls", "keys"} {
 		if err := durable.MkdirAll(r.files.dir.Path(folder), 0o700); err != nil {
 			return err

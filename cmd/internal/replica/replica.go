@@ -23,12 +23,12 @@ import (
 	"example.com/atm/cmd/internal/roster"
 	"example.com/atm/vault"
 	"example.com/atm/vault/ledger"
-	"example.com/atm/vault/pgstore"
+	"example.com/atm/vault/replicated"
 )
 
 // A Replica is one of the servers on a database.
 type Replica struct {
-	Store    *pgstore.Store
+	Store    replicated.Store
 	Throttle *throttle.Throttle
 	Joined   bool // this start created the folder for an existing installation
 
@@ -121,7 +121,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-tidy.C:
-			if err := r.Store.Replicas.Tidy(ctx); err != nil && ctx.Err() == nil {
+			if err := r.Store.Tidy(ctx); err != nil && ctx.Err() == nil {
 				r.log.Warn("tidying the database", slog.Any("error", err))
 			}
 			// sources that are dropped are counted from zero again
@@ -138,7 +138,7 @@ func (r *Replica) ShareFailures(ctx context.Context) {
 			total[source] += n
 			told[source] = total[source]
 		}
-		grown, err := r.Store.Replicas.ShareFailures(ctx, replica[:], told, others)
+		grown, err := r.Store.ShareFailures(ctx, replica[:], told, others)
 		if err != nil {
 			continue // it is sent again next time; Follow reports what is wrong
 		}
@@ -198,7 +198,7 @@ func (r *Replica) ask(ctx context.Context) {
 	if failed := r.health.note(err); failed != (err != nil) {
 		r.log.Warn("following the other replicas", slog.Any("error", err))
 	}
-	if errors.Is(err, pgstore.ErrRolledBack) || errors.Is(err, pgstore.ErrFenced) {
+	if errors.Is(err, replicated.ErrRolledBack) || errors.Is(err, replicated.ErrFenced) {
 		r.local.Ledger.Fail(err)
 	}
 	if err != nil {

@@ -16,9 +16,10 @@ type Store struct{ url, passwordFile string }
 // AddFlags adds the flags.
 func (s *Store) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.url, "store", inFolder, "`URL` of where accounts are: bolt: is the data "+
-		"folder; postgres://USER@HOST/DATABASE is a database that several servers share")
+		"folder; postgres://USER@HOST/DATABASE is a database, and dynamodb://TABLE?region=REGION "+
+		"a table of Amazon DynamoDB, that several servers share")
 	flags.StringVar(&s.passwordFile, "store-password-file", "", "`file` with the password for "+
-		"the database; - for standard input")
+		"PostgreSQL; - for standard input")
 }
 
 // URL returns the URL of the database, or "" for the data folder.
@@ -28,9 +29,16 @@ func (s *Store) URL() (string, error) {
 		return "", nil
 	case strings.HasPrefix(s.url, "postgres://"), strings.HasPrefix(s.url, "postgresql://"):
 		return s.url, nil
+	case strings.HasPrefix(s.url, "dynamodb://"):
+		if s.passwordFile != "" {
+			return "", exit.Usagef("--store-password-file is for PostgreSQL; credentials for a " +
+				"table come from where the AWS command line finds them")
+		}
+		return s.url, nil
 	}
-	return "", exit.Usagef("--store is bolt: or postgres://USER@HOST/DATABASE; what was given is " +
-		"neither, and is not repeated, because it may have a password in it")
+	return "", exit.Usagef("--store is bolt:, postgres://USER@HOST/DATABASE or " +
+		"dynamodb://TABLE?region=REGION; what was given is none of them, and is not repeated, " +
+		"because it may have a password in it")
 }
 
 // Password reads the password of the database. It is nil if no file is named.

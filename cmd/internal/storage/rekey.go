@@ -8,7 +8,7 @@ import (
 
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
-	"example.com/atm/vault/pgstore"
+	"example.com/atm/vault/replicated"
 )
 
 // How keys/vault.key is replaced if the accounts are in a database: the next key is written
@@ -24,16 +24,16 @@ func oldKey(dir *datadir.Dir) string { return dir.VaultKey() + ".old" }
 
 // Rekey replaces keys/vault.key, which contains key, and seals the database at cfg with the new
 // key. No replica may run. ask returns the passphrase of the key.
-func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgstore.Config,
+func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg Config,
 	ask func() ([]byte, error),
 ) error {
 	cfg.Secret = key.Secret
-	store, err := pgstore.Open(ctx, cfg)
+	store, err := cfg.Open(ctx)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	if err := store.Replicas.Alone(ctx); err != nil {
+	if err := store.Alone(ctx); err != nil {
 		return err
 	}
 	next := key.Next()
@@ -44,8 +44,8 @@ func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgst
 	if err := durable.WriteFile(nextKey(dir), text, 0o600); err != nil {
 		return err
 	}
-	if err := pgstore.Rekey(ctx, store, next.Secret); err != nil {
-		if errors.Is(err, pgstore.ErrRunning) { // nothing has been changed
+	if err := store.Rekey(ctx, next.Secret); err != nil {
+		if errors.Is(err, replicated.ErrRunning) { // nothing has been changed
 			err = errors.Join(err, os.Remove(nextKey(dir)))
 		}
 		return err
@@ -55,7 +55,7 @@ func Rekey(ctx context.Context, dir *datadir.Dir, key datadir.VaultKey, cfg pgst
 
 // FinishRekey completes a Rekey that was interrupted after the database was sealed with the
 // next key, and undoes one that was interrupted before.
-func FinishRekey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+func FinishRekey(ctx context.Context, dir *datadir.Dir, cfg Config,
 	ask func() ([]byte, error),
 ) error {
 	if !datadir.Exists(nextKey(dir)) {
@@ -66,8 +66,8 @@ func FinishRekey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 		return err
 	}
 	cfg.Secret, cfg.Adopt = next.Secret, nil
-	store, err := pgstore.Open(ctx, cfg)
-	if errors.Is(err, pgstore.ErrWrongSecret) {
+	store, err := cfg.Open(ctx)
+	if errors.Is(err, replicated.ErrWrongSecret) {
 		return os.Remove(nextKey(dir)) // the database is still sealed with the old key
 	}
 	if err != nil {
@@ -80,7 +80,7 @@ func FinishRekey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 }
 
 // placeKey replaces the vault key by the next one, and keeps the old one beside it.
-func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+func placeKey(ctx context.Context, dir *datadir.Dir, cfg Config,
 	ask func() ([]byte, error),
 ) error {
 	text, err := durable.ReadSecret(dir.VaultKey())
@@ -97,7 +97,7 @@ func placeKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 }
 
 // forgetKey removes the old vault key once every sealed value opens with the new one.
-func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
+func forgetKey(ctx context.Context, dir *datadir.Dir, cfg Config,
 	ask func() ([]byte, error),
 ) error {
 	if !datadir.Exists(oldKey(dir)) {
@@ -108,11 +108,11 @@ func forgetKey(ctx context.Context, dir *datadir.Dir, cfg pgstore.Config,
 		return err
 	}
 	cfg.Secret, cfg.Adopt = key.Secret, nil
-	store, err := pgstore.Open(ctx, cfg)
+	store, err := cfg.Open(ctx)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(pgstore.ReadSealed(ctx, store), store.Close()); err != nil {
+	if err := errors.Join(store.ReadSealed(ctx), store.Close()); err != nil {
 		return fmt.Errorf("the old vault key is kept as %s, because not everything opens with "+
 			"the new one: %w", oldKey(dir), err)
 	}

@@ -16,6 +16,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/boltstore/guard"
+	"example.com/atm/vault/dynstore"
 	"example.com/atm/vault/pgstore"
 )
 
@@ -34,7 +35,11 @@ func FromFlags(flags *settings.Store) (Location, error) {
 	if err != nil || url == "" {
 		return Location{}, err
 	}
-	if err := pgstore.CheckURL(url); err != nil {
+	check := pgstore.CheckURL
+	if ofDynamoDB(url) {
+		check = dynstore.CheckURL
+	}
+	if err := check(url); err != nil {
 		return Location{}, fmt.Errorf("%w: --store: %w", datadir.ErrUsage, err)
 	}
 	return Location{URL: url, Password: flags.Password()}, nil
@@ -43,44 +48,52 @@ func FromFlags(flags *settings.Store) (Location, error) {
 // InDatabase reports whether the accounts are in a database.
 func (l Location) InDatabase() bool { return l.URL != "" }
 
+// Kind is what the configuration of a data folder calls the database; empty for none.
+func (l Location) Kind() string {
+	switch {
+	case l.URL == "":
+		return ""
+	case ofDynamoDB(l.URL):
+		return datadir.DynamoDB
+	}
+	return datadir.Postgres
+}
+
 // Check returns an error if the accounts of a folder are elsewhere.
 func (l Location) Check(dir *datadir.Dir) error {
 	switch {
 	case l.InDatabase() && dir.Config.Store == "":
 		return fmt.Errorf("%w: the accounts of %s are in its vault.db; atmctl export and atmctl "+
 			"import move them into a database", datadir.ErrUsage, dir.Root)
-	case !l.InDatabase() && dir.Config.Store != "":
-		return fmt.Errorf("%w: the accounts of %s are in a database: --store postgres://…",
-			datadir.ErrUsage, dir.Root)
+	case l.Kind() != dir.Config.Store:
+		return fmt.Errorf("%w: the accounts of %s are in a database: --store %s://…",
+			datadir.ErrUsage, dir.Root, dir.Config.Store)
 	}
 	return nil
-}
-
-// Config is the configuration of pgstore for the database at l.
-func (l Location) Config() (pgstore.Config, error) {
-	c := pgstore.Config{URL: l.URL}
-	if l.Password == nil {
-		return c, nil
-	}
-	password, err := l.Password()
-	c.Password = string(password)
-	return c, err
 }
 
 // Migrate creates or upgrades the schema of a database. Unless role is empty, it grants that
 // role, which owns nothing, the privileges of a server.
 func Migrate(ctx context.Context, at Location, role string) error {
-	cfg, err := at.Config()
+	cfg := Config{Location: at}
+	if ofDynamoDB(at.URL) {
+		if role != "" {
+			return fmt.Errorf("%w: --grant is for PostgreSQL; in DynamoDB the IAM policy of a "+
+				"server grants it what it needs", datadir.ErrUsage)
+		}
+		return dynstore.Migrate(ctx, cfg.dynstore())
+	}
+	postgres, err := cfg.pgstore()
 	if err != nil {
 		return err
 	}
-	if err := pgstore.Migrate(ctx, cfg); err != nil {
+	if err := pgstore.Migrate(ctx, postgres); err != nil {
 		return err
 	}
 	if role == "" {
 		return nil
 	}
-	return pgstore.Grant(ctx, cfg, role)
+	return pgstore.Grant(ctx, postgres, role)
 }
 
 // Advise adds advice to an error of opening a vault file: about a damaged file, and about a

@@ -57,7 +57,10 @@ func (k Key) attributes() attributes { return attributes{attrPK: text(k.PK), att
 
 func (i *Item) attributes() attributes {
 	a := i.Key.attributes()
-	a[attrVersion], a[attrData] = number(i.Version), bytes(i.Data)
+	a[attrVersion] = number(i.Version)
+	if i.Data != nil {
+		a[attrData] = bytes(i.Data)
+	}
 	if i.Was != nil {
 		a[attrWas] = number(i.Was.Version)
 		if i.Was.Data != nil {

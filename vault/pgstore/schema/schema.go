@@ -16,6 +16,7 @@ import (
 
 	"example.com/atm/vault/pgstore/database"
 	"example.com/atm/vault/pgstore/shared"
+	"example.com/atm/vault/replicated"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -34,10 +35,10 @@ const migrateWithin = 10 * time.Minute
 
 var (
 	// ErrNoBooks reports a database without books.
-	ErrNoBooks = errors.New("the database has no books; a first start or atmctl import makes them")
+	ErrNoBooks = replicated.ErrNoBooks
 
 	// ErrSchema reports a schema of another version.
-	ErrSchema = errors.New("the schema of the database is not that of this program")
+	ErrSchema = replicated.ErrSchema
 
 	// ErrEncoding reports a database that lacks characters that customers may send.
 	ErrEncoding = errors.New("the encoding of the database must be UTF8")

@@ -7,15 +7,13 @@ import (
 	"sync/atomic"
 
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/replicated"
 	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
 
 // A File is one that all replicas share.
-type File struct {
-	Name string // relative to the data folder
-	Data []byte // nil for a file that was removed
-}
+type File = replicated.File
 
 // Files are the files that all replicas share: keys and certificates of the installation.
 type Files struct {

@@ -6,7 +6,6 @@ package shared
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/replicated"
 	"example.com/atm/vault/secrets"
 	"github.com/jackc/pgx/v5"
 )
@@ -47,11 +47,10 @@ const (
 
 var (
 	// ErrRunning reports replicas that run on a database that has to be at rest.
-	ErrRunning = errors.New("replicas run on this database")
+	ErrRunning = replicated.ErrRunning
 
 	// ErrFenced reports a replica that was silent for so long that it was taken for dead.
-	ErrFenced = errors.New("this replica was silent for so long that it was taken for dead, " +
-		"and the database was changed as if it had stopped; start it again")
+	ErrFenced = replicated.ErrFenced
 )
 
 // New returns the replicas on a database. name is this replica's, and empty when this program

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/atm/vault/pgstore/database"
+	"example.com/atm/vault/replicated"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -27,10 +28,7 @@ func (r *Replicas) TellRollback(ctx context.Context, size int64) {
 }
 
 // A Rollback is what a replica told of a database that went back.
-type Rollback struct {
-	Replica string // its machine and data folder
-	Size    int64  // entries of the audit log that it has seen
-}
+type Rollback = replicated.Rollback
 
 // Rollbacks returns what replicas told since the audit log began, the largest first.
 func (r *Replicas) Rollbacks(ctx context.Context) ([]Rollback, error) {

@@ -368,7 +368,7 @@ func (l *statusLog) kept() string {
 
 func (s *status) store() string {
 	switch n := len(s.Store.Replicas); {
-	case s.Store.Kind != "postgres":
+	case n == 0: // the store is in the data folder
 		return s.Store.Kind
 	case n == 1:
 		return s.Store.Kind + ", 1 replica runs: " + s.Store.Replicas[0]

@@ -182,7 +182,8 @@ func importCommand(env *ctl.Env) *cobra.Command {
 	return withArchive(stopped(env, &cobra.Command{
 		Use: "import FILE", Short: "Move the accounts of a stopped server to where --store says",
 		Long: `Put the accounts in FILE, which atmctl export wrote, into an empty database (--store
-postgres://…) or into the data folder (--store bolt:), check them, and replay the journal.
+postgres://…), into an empty table (--store dynamodb://…) or into the data folder (--store
+bolt:), check them, and replay the journal.
 From then on the data folder has its accounts there. A vault.db that is no longer used is
 renamed.
 

@@ -90,14 +90,19 @@ func migrateCommand(env *ctl.Env) *cobra.Command {
 	var role string
 	cmd := &cobra.Command{
 		Use:   "migrate --store URL",
-		Short: "Create the schema in a database, or update it",
+		Short: "Create the schema in a database, or update it, or create the table in DynamoDB",
 		Long: `Create the schema in an empty database, or update an older one, as the owner of the tables.
 First stop every server on the database, and take a backup: a migration cannot be undone.
 
-With --grant a role that owns no table gets the permissions that a server needs: it may
+In DynamoDB create the table unless it exists, on demand, with point-in-time recovery and
+protected against deletion, and let it remove items that have expired. What a server may do
+with it is in the IAM policy of the server.
+
+With --grant a role of PostgreSQL that owns no table gets the permissions that a server needs: it may
 add to the journal, and cannot change entries.`,
-		Example: "  atmctl migrate --store postgres://owner@db/atm --grant atm_server",
-		Args:    exit.Args(cobra.NoArgs),
+		Example: "  atmctl migrate --store postgres://owner@db/atm --grant atm_server\n" +
+			"  atmctl migrate --store 'dynamodb://atm?region=eu-central-1'",
+		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			at, err := storage.FromFlags(&store)
 			if err != nil {
