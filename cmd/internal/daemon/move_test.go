@@ -12,25 +12,76 @@ import (
 	"testing"
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/offline"
+	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
+	"example.com/atm/vault/dynstore/dyntest"
 	"example.com/atm/vault/vaulttest"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
 // TestMovedAccountsKeepBalancesAndReceipts moves an installation into a database and back.
-// Balances and tree are the same, and earlier receipts stay valid.
 func TestMovedAccountsKeepBalancesAndReceipts(t *testing.T) {
 	t.Parallel()
+	moves(t, daemontest.Database(t))
+}
+
+// TestAccountsMoveThroughEveryStore moves an installation from a data folder into a table of
+// DynamoDB, from there into PostgreSQL, and back.
+func TestAccountsMoveThroughEveryStore(t *testing.T) {
+	t.Parallel()
+	table := storage.Location{URL: dyntest.Shared(t).Table()}
+	moves(t, table, storage.Location{URL: daemontest.Postgres(t).Database(t)})
+}
+
+// moves moves an installation from its data folder to each place in turn, serves there, and
+// moves back. Balances and tree are the same after each move, and earlier receipts stay valid.
+func moves(t *testing.T, places ...storage.Location) {
 	operations := 2000
 	if os.Getenv("ATM_SOAK") != "" {
 		operations = 100_000
 	}
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
+	depositMany(t, h, operations)
 	demo := h.As(t, "demo")
+	daemontest.Must(t)(demo.Authorize(t.Context(), daemontest.Account, 5, time.Hour, "hold"))
+	answer := daemontest.Must(t)(demo.Withdraw(t.Context(), daemontest.Account, 7, "the last one"))
+	var index int64
+	if _, err := fmt.Sscan(answer.Receipt, &index); err != nil {
+		t.Fatal(err)
+	}
+	proof := daemontest.Must(t)(demo.Receipt(t.Context(), index)).Text()
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	from := offline.Folder{Data: h.Data}
+	for i, place := range append(places, storage.Location{}) {
+		to := offline.Folder{Data: h.Data, Store: place}
+		move(t, from, to)
+		again := startOn(t, h.Data, place)
+		demo = daemontest.At(t, again, again, "demo")
+		if repeated := daemontest.Must(t)(demo.Withdraw(t.Context(), daemontest.Account, 7,
+			"the last one")); repeated.Receipt != answer.Receipt {
+			t.Errorf("repeated: %s, first %s", repeated.Receipt, answer.Receipt)
+		}
+		daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 1,
+			atm.RequestID(fmt.Sprint("at place ", i))))
+		stillProven(t, h.Data, answer.Receipt, proof)
+		if err := again.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		from = to
+	}
+	published(t, h.Data)
+}
+
+// depositMany deposits cents, a hundred in a request, at four clients.
+func depositMany(t *testing.T, h *daemontest.Server, operations int) {
+	t.Helper()
 	calls := make([][]string, 100)
 	for i := range calls {
 		calls[i] = []string{"deposit", "100", "0.01"}
@@ -49,67 +100,43 @@ func TestMovedAccountsKeepBalancesAndReceipts(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	daemontest.Must(t)(demo.Authorize(t.Context(), daemontest.Account, 5, time.Hour, "hold"))
-	answer := daemontest.Must(t)(demo.Withdraw(t.Context(), daemontest.Account, 7, "the last one"))
-	var index int64
-	if _, err := fmt.Sscan(answer.Receipt, &index); err != nil {
-		t.Fatal(err)
-	}
-	proof := daemontest.Must(t)(demo.Receipt(t.Context(), index)).Text()
-	if err := h.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	root := func() string {
-		report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.Data, "audit")),
-			audit.VerifyOptions{})
-		if err != nil || !report.OK() {
-			t.Fatalf("%+v, %v", report, err)
-		}
-		return fmt.Sprint(report.Size, " ", report.Root)
-	}
-	here, there := offline.Folder{Data: h.Data}, offline.Folder{
-		Data:  h.Data,
-		Store: daemontest.Database(t),
-	}
-	export, again := filepath.Join(t.TempDir(), "export"), filepath.Join(t.TempDir(), "again")
+}
+
+// move moves the accounts of a stopped server.
+func move(t *testing.T, from, to offline.Folder) {
+	t.Helper()
 	problem := func(p string) { t.Error(p) }
-	begun := root()
-	was, _ := contents(t, here)
-	if found, err := here.Export(t.Context(), export, problem); err != nil ||
-		found.Entries < int64(operations) {
+	file := filepath.Join(t.TempDir(), "export")
+	begun := published(t, from.Data)
+	was, _ := contents(t, from)
+	if found, err := from.Export(t.Context(), file, problem); err != nil || found.Entries == 0 {
 		t.Fatal(found, err)
 	}
-	if _, err := there.Import(t.Context(), export, daemontest.Discard, problem); err != nil {
+	if _, err := to.Import(t.Context(), file, daemontest.Discard, problem); err != nil {
 		t.Fatal(err)
 	}
-	is, _ := contents(t, there)
+	is, _ := contents(t, to)
 	same(t, was, is)
-	if begun != root() {
-		t.Error("the log is another one")
+	if is := published(t, to.Data); is != begun {
+		t.Errorf("the log was %s, and is %s", begun, is)
 	}
-	onDatabase := startOn(t, h.Data, there.Store)
-	demo = daemontest.At(t, onDatabase, onDatabase, "demo")
-	if repeated := daemontest.Must(t)(demo.Withdraw(t.Context(), daemontest.Account, 7,
-		"the last one")); repeated.Receipt != answer.Receipt {
-		t.Errorf("repeated: %s, first %s", repeated.Receipt, answer.Receipt)
+}
+
+// published verifies the published log, and returns its size and root.
+func published(t *testing.T, data string) string {
+	t.Helper()
+	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(data, "audit")),
+		audit.VerifyOptions{})
+	if err != nil || !report.OK() {
+		t.Fatalf("%+v, %v", report, err)
 	}
-	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 1, "in the database"))
-	if err := onDatabase.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	was, _ = contents(t, there)
-	if _, err := there.Export(t.Context(), again, problem); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := here.Import(t.Context(), again, daemontest.Discard, problem); err != nil {
-		t.Fatal(err)
-	}
-	is, _ = contents(t, here)
-	same(t, was, is)
-	back := daemontest.StartOne(t, h.Data, nil)
-	demo = daemontest.At(t, back, back, "demo")
-	daemontest.Must(t)(demo.Inquiry(t.Context(), daemontest.Account))
-	vkey, err := os.ReadFile(filepath.Join(h.Data, "audit", "log.vkey"))
+	return fmt.Sprint(report.Size, " ", report.Root)
+}
+
+// stillProven holds the proof of a receipt against the key of the log in a data folder.
+func stillProven(t *testing.T, data, receipt, proof string) {
+	t.Helper()
+	vkey, err := os.ReadFile(filepath.Join(data, "audit", "log.vkey"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,18 +144,13 @@ func TestMovedAccountsKeepBalancesAndReceipts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, _ := strings.Cut(answer.Receipt, " ")
+	_, text, _ := strings.Cut(receipt, " ")
 	leaf, err := tlog.ParseHash(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if report := old.CheckHash(leaf, string(vkey)); !report.OK() {
 		t.Errorf("a receipt of before: %+v", report)
-	}
-	report, err := audit.Verify(t.Context(), audit.Dir(filepath.Join(h.Data, "audit")),
-		audit.VerifyOptions{})
-	if err != nil || !report.OK() {
-		t.Errorf("%+v, %v", report, err)
 	}
 }
 
