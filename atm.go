@@ -373,6 +373,10 @@ type Caller struct {
 	// Session is the id of the session of the request; empty for none. The session began with the
 	// credential.
 	Session string
+
+	// Signature names what proves that the caller signed the request (RFC 9421); empty if it was
+	// not signed.
+	Signature string
 }
 
 // Derived reports whether the caller signed in with a token, which has a scope and a short life

@@ -348,7 +348,11 @@ func (e *Entry) appendReason(w *writer) {
 	}
 }
 
+// appendSource appends what stands between "settings" and "state".
 func (e *Entry) appendSource(w *writer) {
+	if e.Caller != nil && e.Caller.Signature != "" {
+		w.field("signature", e.Caller.Signature)
+	}
 	ip := e.Source
 	if e.Caller != nil {
 		ip = e.Caller.IP
@@ -423,6 +427,7 @@ type wire struct {
 	Result    string            `json:"result"`
 	Reverses  int64             `json:"reverses"`
 	Settings  map[string]string `json:"settings"`
+	Signature string            `json:"signature"`
 	Source    *struct {
 		IP string `json:"ip"`
 	} `json:"src"`
@@ -479,7 +484,7 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 		e.Caller = &atm.Caller{Principal: atm.Principal{
 			Subject: in.Who.Subject,
 			Roles:   in.Who.Roles, Actor: in.Who.Actor,
-		}}
+		}, Signature: in.Signature}
 		if in.Cred != nil {
 			e.Caller.Credential = atm.Credential{
 				Method: in.Cred.Method, SHA256: in.Cred.SHA256, Serial: in.Cred.Serial,

@@ -85,6 +85,19 @@ func TestEntryHasItsDocumentedForm(t *testing.T) {
 			`{"ev":"start","id":"0197","t":"2026-11-25T12:00:00.000000Z","v":1}`,
 		},
 		{
+			"signed",
+			Entry{
+				ID: "0197", Time: testTime, Event: EventOp, Operation: atm.Inquiry,
+				Status: &atm.Status{Code: atm.OK, Result: "1.00"}, ReplayOf: -1,
+				Caller: &atm.Caller{
+					Principal: atm.Principal{Subject: "user:a"}, IP: "192.0.2.7",
+					Signature: "sha256:AA==",
+				},
+			},
+			`{"args":{},"code":"OK","ev":"op","id":"0197","op":"inquiry","reason":"","result":"1.00",` +
+				`"signature":"sha256:AA==","src":{"ip":"192.0.2.7"},"status":"OK","t":"2026-11-25T12:00:00.000000Z","v":1,"who":{"subject":"user:a"}}`,
+		},
+		{
 			"failed sign-in",
 			Entry{
 				ID: "0197", Time: testTime, Event: EventAuthFail, Reason: "certificate expired",

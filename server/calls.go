@@ -2,12 +2,14 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"example.com/atm"
+	"example.com/atm/auth/signature"
 	"example.com/atm/internal/budget"
 	"example.com/atm/server/metrics"
 	"example.com/atm/teller"
@@ -19,6 +21,7 @@ type calls struct {
 	teller  *teller.Teller
 	metrics *metrics.Metrics
 	log     *slog.Logger
+	keep    func(*signature.Record, *x509.Certificate, []byte) error
 	again   func(http.ResponseWriter, *http.Request, *atm.Caller) *atm.Caller
 	answers *budget.Budget // bytes of answers in transit
 	bodies  *budget.Budget // bytes of large bodies of callers
@@ -30,6 +33,7 @@ func newCalls(cfg *Config, again func(http.ResponseWriter, *http.Request, *atm.C
 ) *calls {
 	return &calls{
 		teller: cfg.Teller, metrics: cfg.Metrics, log: cfg.Log, again: again,
+		keep: cfg.KeepSigned,
 		bodies: budget.New(max(bodiesBytes, 2*cfg.Limits.BodyBytes),
 			max(bodiesShare, cfg.Limits.BodyBytes)),
 		answers: budget.New(max(answersBytes, 2*cfg.Limits.AnswerBytes),
@@ -37,11 +41,11 @@ func newCalls(cfg *Config, again func(http.ResponseWriter, *http.Request, *atm.C
 	}
 }
 
-// checked checks the sender of a call again when the body has arrived, or answers and returns
-// false.
-func (c *calls) checked(w http.ResponseWriter, r *http.Request, in *session) bool {
+// checked checks the sender of a call again when the body has arrived, and its signature if it has
+// one; or it answers and returns false.
+func (c *calls) checked(w http.ResponseWriter, r *http.Request, in *session, body []byte) bool {
 	in.caller = c.again(w, r, in.caller)
-	return in.caller != nil
+	return in.caller != nil && c.proven(w, r, in, body)
 }
 
 // noKeyOnMulticall refuses a multicall with a request id in its header, because one id cannot
@@ -56,6 +60,9 @@ func noKeyOnMulticall(in *session) string {
 // begin starts a call, counts it and logs it. If it returns an error, there was no operation,
 // and the reply waits until that is recorded.
 func (c *calls) begin(ctx context.Context, in *session, call teller.Call) (teller.Reply, error) {
+	if in.unsigned != nil {
+		return c.refused(ctx, in, call, in.unsigned), in.unsigned
+	}
 	begun := time.Now()
 	reply, err := c.teller.Begin(ctx, in.caller, call)
 	if errors.Is(err, teller.ErrUnavailable) {
@@ -147,14 +154,14 @@ func (c *calls) recordFault(ctx context.Context, in *session, op atm.Operation, 
 // isMalformed reports whether an error of begin is the caller's fault.
 func isMalformed(err error) bool {
 	var bad *teller.MalformedError
-	return errors.As(err, &bad)
+	var unsigned *unsignedError
+	return errors.As(err, &bad) || errors.As(err, &unsigned)
 }
 
 // sentence says to the caller why there was no operation, without internals.
 func sentence(err error) string {
-	var bad *teller.MalformedError
-	if errors.As(err, &bad) {
-		return bad.Error()
+	if isMalformed(err) {
+		return err.Error()
 	}
 	return "Internal error"
 }

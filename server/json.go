@@ -92,7 +92,10 @@ func (j *jsonFace) handler(op atm.Operation) func(context.Context, *session,
 		a := jsonapi.Answer{HTTP: http.StatusInternalServerError, Status: atm.Status{
 			Code: atm.Fault, Reason: sentence(err), Result: "",
 		}}
-		if isMalformed(err) {
+		switch {
+		case in.unsigned != nil:
+			a.HTTP = http.StatusUnauthorized
+		case isMalformed(err):
 			a.HTTP = 0 // that of the code
 		}
 		return func() jsonapi.Answer { a.Receipt = reply().Receipt; return a }
@@ -174,7 +177,8 @@ func (s *Server) callJSON(w http.ResponseWriter, r *http.Request, in *session) {
 	buffer := jsonBuffers.Get().(*jsonBuffer)
 	defer buffer.free()
 	var ok bool
-	if buffer.in, ok = xmlrpc.ReadBody(w, r, buffer.in[:0], j.most); !ok || !j.checked(w, r, in) {
+	if buffer.in, ok = xmlrpc.ReadBody(w, r, buffer.in[:0], j.most); !ok ||
+		!j.checked(w, r, in, buffer.in) {
 		return
 	}
 	done, ok := s.rpc.Turn(r.Context(), len(buffer.in))
@@ -195,8 +199,14 @@ func (s *Server) callJSON(w http.ResponseWriter, r *http.Request, in *session) {
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	h["Content-Length"] = []string{strconv.Itoa(len(out.Body))}
-	if out.HTTP == http.StatusServiceUnavailable {
+	switch {
+	case out.HTTP == http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
+	case in.unsigned != nil && out.HTTP < http.StatusBadRequest: // a multicall
+		out.HTTP = http.StatusUnauthorized
+	}
+	if out.HTTP == http.StatusUnauthorized {
+		h["Www-Authenticate"] = s.cfg.Authenticator.Challenges(false)
 	}
 	w.WriteHeader(out.HTTP)
 	w.Write(out.Body) // a client that has disconnected may ask again

@@ -77,9 +77,11 @@ var wireKinds = map[atm.Kind]xmlrpc.Kind{
 	atm.Struct: xmlrpc.Struct,
 }
 
-// arrived checks the sender of a call again when the body has arrived.
-func (c *rpc) arrived(w http.ResponseWriter, r *http.Request, in *session) (*session, bool) {
-	return in, c.checked(w, r, in)
+// arrived checks the sender of a call again, and its signature, when the body has arrived.
+func (c *rpc) arrived(w http.ResponseWriter, r *http.Request, in *session, body []byte) (*session,
+	bool,
+) {
+	return in, c.checked(w, r, in, body)
 }
 
 func (c *rpc) multicall(in *session) *xmlrpc.Fault {

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/auth"
+	"example.com/atm/auth/signature"
 	"example.com/atm/auth/throttle"
 	"example.com/atm/console"
 	"example.com/atm/server/metrics"
@@ -84,6 +86,11 @@ type Config struct {
 	// teller.ErrNoBase if it cannot be. Required.
 	Backup func(ctx context.Context, since []byte) (write func(context.Context, io.Writer) error,
 		err error)
+
+	// KeepSigned keeps what proves that a request was signed by the key of a certificate, with the
+	// body of the request, before its calls are carried out. The body is nil if there may be in
+	// it what the audit log does not have in clear. Required.
+	KeepSigned func(record *signature.Record, cert *x509.Certificate, body []byte) error
 
 	// Ready reports the parts that operations need, with their errors. Required.
 	Ready func() []metrics.Part
@@ -348,6 +355,8 @@ type session struct {
 	caller *atm.Caller
 	key    string // the header Idempotency-Key
 	trace  string // the sender's trace id; empty for none
+
+	unsigned error // why the signature of the request is refused; nil if it is not
 }
 
 func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {

@@ -81,7 +81,7 @@ func (s *Server[C]) ServeCall(w http.ResponseWriter, r *http.Request, caller C) 
 		return
 	}
 	if s.cfg.Arrived != nil {
-		if caller, ok = s.cfg.Arrived(w, r, caller); !ok {
+		if caller, ok = s.cfg.Arrived(w, r, caller, *body); !ok {
 			return
 		}
 	}

@@ -21,9 +21,9 @@ type Config[C any] struct {
 	Faulted func(ctx context.Context, caller C, m *Method[C], args []Value, f *Fault) (wait func())
 
 	// Arrived is called when the body of a call has arrived, which may be long after its head. It
-	// returns the caller as of now, or answers the request itself and returns false. By default the
-	// caller does not change.
-	Arrived func(w http.ResponseWriter, r *http.Request, caller C) (now C, ok bool)
+	// returns the caller as of now, or answers the request itself and returns false. It must not
+	// keep body. By default the caller does not change.
+	Arrived func(w http.ResponseWriter, r *http.Request, caller C, body []byte) (now C, ok bool)
 
 	// Multicall is called before a multicall runs. A fault refuses the whole multicall.
 	Multicall func(caller C) *Fault

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -36,6 +37,24 @@ func (r *Record) Text() string {
 
 // Sum is the SHA-256 of the text of the record.
 func (r *Record) Sum() [sha256.Size]byte { return sha256.Sum256([]byte(r.Text())) }
+
+// Name is what an entry of the audit log says of the record: its sum.
+func (r *Record) Name() string {
+	sum := r.Sum()
+	return namePrefix + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+const namePrefix = "sha256:"
+
+// SumOf returns the sum in a name, in hexadecimal.
+func SumOf(name string) (string, error) {
+	text, ok := strings.CutPrefix(name, namePrefix)
+	sum, err := base64.StdEncoding.Strict().DecodeString(text)
+	if !ok || err != nil || len(sum) != sha256.Size {
+		return "", fmt.Errorf("%q does not name a record", name)
+	}
+	return hex.EncodeToString(sum), nil
+}
 
 // ErrRecord reports a text that is no record.
 var ErrRecord = errors.New("this is no record of a signed request")
@@ -113,6 +132,23 @@ func (s *Signed) Verify(cert *x509.Certificate) error {
 		return err
 	}
 	return p.verify(s, cert)
+}
+
+// Body returns the digest of the body in hexadecimal: its SHA-256, or else its SHA-512; empty if
+// neither is said.
+func (s *Statement) Body() string {
+	d, err := httpsfv.UnmarshalDictionary([]string{s.Digests})
+	if err != nil {
+		return ""
+	}
+	for _, name := range []string{"sha-256", "sha-512"} {
+		member, _ := d.Get(name)
+		if item, _ := member.(httpsfv.Item); item.Value != nil {
+			sum, _ := item.Value.([]byte)
+			return hex.EncodeToString(sum)
+		}
+	}
+	return ""
 }
 
 // Holds checks that what is said was said with a body.

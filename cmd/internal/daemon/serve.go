@@ -13,6 +13,7 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/auth/throttle"
 	"example.com/atm/certs"
+	"example.com/atm/cmd/internal/signed"
 	"example.com/atm/server"
 	"example.com/atm/teller"
 )
@@ -130,6 +131,7 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
 	cfg.Name, cfg.Version = s.Name(), s.opts.Version
 	cfg.Audit, cfg.Published = s.dir.Audit(), s.log.files
+	cfg.KeepSigned = signed.Folder(s.dir.Signed()).Keep
 	cfg.Seen = func() { s.log.watched.saw(time.Now()) }
 	cfg.Remarks = s.installation.remarks
 	cfg.Tokens, cfg.Issuers = s.keys.Own, s.keys.Foreign

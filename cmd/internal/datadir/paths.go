@@ -24,6 +24,10 @@ func (p Paths) Snapshots() string { return p.Path(snapshots) }
 // Audit is the folder of the published audit log.
 func (p Paths) Audit() string { return p.Path("audit") }
 
+// Signed is the folder with what proves that requests were signed. It is made when the first one
+// arrives.
+func (p Paths) Signed() string { return p.Path("signed") }
+
 // VaultKey is the key that seals the vault, AuditKey the key that signs the audit log, and
 // TokenKey the key that signs tokens.
 func (p Paths) VaultKey() string { return p.Path("keys", "vault.key") }
