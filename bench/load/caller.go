@@ -251,7 +251,9 @@ func (c *caller) appendCall(b []byte) []byte {
 		b = c.appendInt(b, account)
 	case "statement":
 		b = append(c.appendInt(b, account), "<param>\n<value><struct><member><name>limit</name>"+
-			"<value><int>50</int></value></member></struct></value>\n</param>\n"...)
+			"<value><int>"...)
+		b = append(strconv.AppendInt(b, int64(c.limit), 10), "</int></value></member></struct>"+
+			"</value>\n</param>\n"...)
 	case "deposit":
 		b = c.appendIDParam(appendText(c.appendInt(b, account), "0.01"))
 	case "transfer":

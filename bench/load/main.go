@@ -53,6 +53,7 @@ type settings struct {
 	fresh    bool
 	split    bool
 	pace     int
+	limit    int
 	noIDs    bool
 	any      bool
 	json     bool
@@ -87,7 +88,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&s.user, "user", "", "`name` to sign in with by HTTP Digest")
 	flags.StringVar(&s.secret, "secret-file", "", "`file` of the user's secret")
 	flags.StringVar(&s.token, "token-file", "", "`file` of a bearer token")
-	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, transfer, statement (50 entries), "+
+	flags.StringVar(&s.op, "op", "deposit", "inquiry, deposit, transfer, statement, "+
 		"mix (four inquiries for a deposit), day (a statement, two transfers, three deposits and "+
 		"four inquiries), multicall (100 deposits) or open (100 accounts)")
 	flags.IntVar(&s.clients, "clients", 64, "`number` of connections")
@@ -102,6 +103,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		"clients do it")
 	flags.IntVar(&s.pace, "pace", 0, "`number` of calls in a second, over all connections; 0 for "+
 		"as many as are answered")
+	flags.IntVar(&s.limit, "limit", 50, "`number` of entries of a statement")
 	flags.BoolVar(&s.noIDs, "no-ids", false, "deposits without request ids")
 	flags.BoolVar(&s.any, "any", false, "answers need not be OK")
 	flags.BoolVar(&s.json, "json", false, "inquiry, deposit or multicall as JSON; not with HTTP "+
