@@ -18,31 +18,43 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless zip
 
-.PHONY: test check lint tools soak flaws fuzz bench build release release-tools image gateway deploy-test requirements packages
+.PHONY: test others tags replicas databases programs check lint tools soak flaws fuzz bench build release release-tools image gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
 SKIPPED := $(CURDIR)/.tools/skipped
 export ATM_SKIPPED = $(SKIPPED)
 
-# Module interop has the programs of others, and their modules, to itself. With
-# the tag pkcs11 the key of tokens is in SoftHSM. With fips140=only, whatever
-# FIPS 140 does not allow fails. With ATM_REPLICAS=2 every server of the tests is
-# two, on one database. Most tests wait, for disks and for other programs, so more of them
-# run at a time than there are processors, and the packages that take longest begin first.
-# Tests of programs, in processes of their own, run once, without the race detector.
+# Most tests wait, for disks and for other programs, so more of them run at a time than there
+# are processors, and the packages that take longest begin first. Tests of programs, in
+# processes of their own, run once, without the race detector.
 LONG     := ./cmd/internal/daemon ./vault/pgstore ./cmd/attack
 PROGRAMS := cmd|deploy|cmd/internal/documents|vault/dynstore
 test: requirements lint release-tools gateway
 	@rm -f $(SKIPPED)
-	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
-	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModuleSignsTokens
-	GODEBUG=fips140=only $(GO) test -short -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
-	ATM_REPLICAS=2 $(GO) test -parallel 4 -timeout 15m ./cmd/attack ./cmd/internal/daemon
-	$(GO) test -parallel 4 -timeout 15m ./vault/pgstore -run 'Test(Pooled|Serializable|Trimmed)Store'
-	$(GO) test -parallel 4 -timeout 15m $$($(GO) list ./... | grep -xE 'example.com/atm/($(PROGRAMS))')
+	@$(MAKE) --no-print-directory -j4 others tags replicas databases programs
 	$(GO) test -race -parallel 4 -timeout 25m $(LONG) $$($(GO) list ./... | grep -vxE 'example.com/atm/($(PROGRAMS))')
 	@if [ -s $(SKIPPED) ]; then echo; echo "Not tried here:"; sort -u $(SKIPPED); fi
+
+# Module interop has the programs of others, and their modules, to itself.
+others:
+	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
+
+# With the tag pkcs11 the key of tokens is in SoftHSM. With fips140=only, whatever FIPS 140
+# does not allow fails.
+tags:
+	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModuleSignsTokens
+	GODEBUG=fips140=only $(GO) test -short -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
+
+# With ATM_REPLICAS=2 every server of the tests is two, on one database.
+replicas:
+	ATM_REPLICAS=2 $(GO) test -parallel 4 -timeout 15m ./cmd/attack ./cmd/internal/daemon
+
+databases:
+	$(GO) test -parallel 4 -timeout 15m ./vault/pgstore -run 'Test(Pooled|Serializable|Trimmed)Store'
+
+programs:
+	$(GO) test -parallel 4 -timeout 15m $$($(GO) list ./... | grep -xE 'example.com/atm/($(PROGRAMS))')
 
 # Those that need nothing but Go and take seconds; what needs a program of others is skipped
 # where there is none.
