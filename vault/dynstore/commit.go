@@ -32,7 +32,7 @@ func (s *Store) commit(ctx context.Context, keys vault.Keys,
 	decide func(*vault.Books) error,
 ) error {
 	end := time.Now().Add(table.Patience)
-	from := s.chain.Newest() // nearly always nobody else has changed anything
+	from := s.chain.Turn(ctx)
 	for wait := (table.Backoff{}); ; {
 		err := s.attempt(ctx, from, keys, decide)
 		switch {
@@ -45,10 +45,15 @@ func (s *Store) commit(ctx context.Context, keys vault.Keys,
 			s.trouble.Note(err)
 			return fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
 		}
-		if !errors.Is(err, errTorn) {
+		before := from
+		from = nil
+		switch {
+		case errors.Is(err, errTorn):
+		case errors.Is(err, chain.ErrMoved):
+			from = s.chain.After(before)
+		default:
 			wait.Pause(ctx)
 		}
-		from = nil
 	}
 }
 
@@ -65,6 +70,7 @@ func again(err error) bool {
 type transaction struct {
 	store  *Store
 	from   *chain.State
+	begun  time.Time
 	loaded vault.Loaded
 	spines history.Spines
 	found  map[table.Key]*table.Item // nil for an item that is not there
@@ -85,7 +91,7 @@ func (s *Store) attempt(ctx context.Context, from *chain.State, keys vault.Keys,
 			return err
 		}
 	}
-	t := &transaction{store: s, from: from, spines: make(history.Spines)}
+	t := &transaction{store: s, from: from, begun: time.Now(), spines: make(history.Spines)}
 	if err := t.load(ctx, keys); err != nil {
 		return err
 	}
@@ -255,6 +261,7 @@ func (t *transaction) commit(ctx context.Context, now time.Time, c *vault.Change
 	next.Size = c.First + vault.JournalIndex(len(c.Entries))
 	next.Last = merkle.LeafHash(c.Entries[len(c.Entries)-1].Leaf)
 	next.At = max(next.At, now.UnixMicro())
+	next.Turn = t.store.chain.TurnAfter(t.from, time.Since(t.begun))
 	if len(c.Users)+len(c.Revocations) > 0 {
 		next.People = next.Size
 	}

@@ -35,6 +35,7 @@ type Chain struct {
 	newest *State // guarded by mu: that was read or written here
 	epoch  uint64 // guarded by mu: in which this program takes part
 	mine   string // guarded by mu: the id of its exclusive claim
+	turn   turn   // guarded by mu
 
 	gone atomic.Pointer[error] // set for good when nothing more may be built on the table
 }
@@ -235,10 +236,11 @@ func (c *Chain) Tell(ctx context.Context, told replicated.Rollback) error {
 	}
 }
 
-// noted notes a state that was written here.
-func (c *Chain) noted(s *State) {
+// noted notes a state that was written here, in a transaction that took this long.
+func (c *Chain) noted(s *State, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.turn.ends(s, took)
 	if c.newest == nil || s.Version > c.newest.Version {
 		c.newest, c.epoch = s, s.Epoch
 	}

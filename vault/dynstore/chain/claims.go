@@ -30,7 +30,7 @@ var errSnapshot = errors.New("another program reads a snapshot of the table, as 
 // and what At returns of items. When it was cut off, which is told at the end, the error is
 // vault.ErrUnavailable.
 func (c *Chain) Snapshot(ctx context.Context, read func(*State, *Snapshot) error) error {
-	id := newID()
+	id := c.newID()
 	end := time.Now().Add(snapshotWithin)
 	var taken *State
 	for {
@@ -117,7 +117,7 @@ func (c *Chain) renew(of func(*Head) *Claim) (stop func()) {
 func (c *Chain) Exclude(ctx context.Context, others func() ([]Write, error),
 	work func() error,
 ) error {
-	id := newID()
+	id := c.newID()
 	c.mu.Lock()
 	c.mine = id
 	c.mu.Unlock()

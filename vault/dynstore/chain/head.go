@@ -33,6 +33,10 @@ type Head struct {
 	// Recent are the ids of the last changes, the newest first.
 	Recent []string
 
+	// Turn is how long a program waits for others that make changes, too, in microseconds: as
+	// long as an attempt of any of them took lately.
+	Turn int64 `json:",omitempty"`
+
 	Staged *Staged `json:",omitempty"` // what is to be finished
 
 	Epoch     uint64    // counts how often all replicas had to be stopped

@@ -1,9 +1,8 @@
 package chain
 
 import (
+	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,16 +29,9 @@ type Write struct {
 // doubtWithin bounds how long the outcome of a change is looked up.
 const doubtWithin = 30 * time.Second
 
-// newID returns the id of a change.
-func newID() string {
-	var id [8]byte
-	rand.Read(id[:]) // never fails
-	return hex.EncodeToString(id[:])
-}
-
 // Make makes the change from one state to the next head, with all writes or none. After ErrMoved
-// and after an error that is table.Transient nothing was changed. After replicated.ErrOutcome
-// nobody knows.
+// and after an error that is table.Transient nothing was changed; after ErrMoved the newest state
+// may be known already. After replicated.ErrOutcome nobody knows.
 func (c *Chain) Make(ctx context.Context, from *State, next Head, writes []Write) error {
 	if err := c.Err(); err != nil {
 		return err
@@ -57,7 +49,7 @@ func (c *Chain) Make(ctx context.Context, from *State, next Head, writes []Write
 		}
 	}
 	to := &State{Head: next, Version: from.Version + 1}
-	to.Recent = append([]string{newID()}, from.Recent[:min(len(from.Recent), recent-1)]...)
+	to.Recent = append([]string{c.newID()}, from.Recent[:min(len(from.Recent), recent-1)]...)
 	for i := range writes {
 		writes[i].prepare(to)
 	}
@@ -149,11 +141,12 @@ func (c *Chain) send(ctx context.Context, from, to *State, writes []Write) error
 	}
 	token, begun, doubt := to.Commit(), time.Now(), false
 	for wait := (table.Backoff{}); ; wait.Pause(ctx) {
+		seen, sent := c.Newest(), time.Now()
 		err := c.Table.Transact(ctx, token, all)
 		failed := new(table.Failed)
 		switch {
 		case err == nil:
-			c.noted(to)
+			c.noted(to, time.Since(sent))
 			return nil
 		case errors.As(err, &failed) && !slices.Contains(failed.Writes, 0):
 			return fmt.Errorf("%w: item %v is not of the version that the head says",
@@ -161,7 +154,7 @@ func (c *Chain) send(ctx context.Context, from, to *State, writes []Write) error
 		case errors.As(err, &failed) && doubt:
 			return c.lookUp(context.WithoutCancel(ctx), to, writes)
 		case errors.As(err, &failed):
-			return ErrMoved
+			return c.met(ctx, seen, failed.First)
 		case table.Doubtful(err):
 			if !doubt {
 				c.warn(err)
@@ -179,6 +172,19 @@ func (c *Chain) send(ctx context.Context, from, to *State, writes []Write) error
 	}
 }
 
+// met returns ErrMoved after a transaction met a head that another program had made since seen was
+// the newest one. It saves the next attempt the reading of it.
+func (c *Chain) met(ctx context.Context, seen *State, head *table.Item) error {
+	if head == nil {
+		return ErrMoved
+	}
+	now, err := stateOf(head)
+	if err == nil && now.Staged == nil { // or the next one that reads it goes on with it
+		err = c.observe(ctx, seen, now)
+	}
+	return cmp.Or(err, ErrMoved)
+}
+
 // lookUp finds out whether a change was made, after the head has moved on: it cannot be made any
 // more. The newest head names it, or the journal has its entries.
 func (c *Chain) lookUp(ctx context.Context, to *State, writes []Write) error {
@@ -188,7 +194,7 @@ func (c *Chain) lookUp(ctx context.Context, to *State, writes []Write) error {
 		done, err := c.made(ctx, to, writes)
 		switch {
 		case err == nil && done:
-			c.noted(to)
+			c.noted(to, 0)
 			return nil
 		case err == nil:
 			return ErrMoved

@@ -46,7 +46,13 @@ var (
 )
 
 // A Failed is an ErrCondition of a transaction: which of its writes met another item.
-type Failed struct{ Writes []int }
+type Failed struct {
+	Writes []int
+
+	// First is what the item of the first write is, when that write is among them; nil when
+	// there is none, or it was not said.
+	First *Item
+}
 
 // Error implements error.
 func (f *Failed) Error() string { return ErrCondition.Error() }
@@ -82,6 +88,10 @@ func explainCancelled(err *types.TransactionCanceledException) error {
 		switch code := stringOf(reason.Code); code {
 		case "ConditionalCheckFailed":
 			failed.Writes = append(failed.Writes, i)
+			if i == 0 && reason.Item != nil {
+				first := itemOf(reason.Item)
+				failed.First = &first
+			}
 		case "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded":
 			means = later
 		}

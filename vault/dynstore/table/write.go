@@ -76,7 +76,8 @@ func (t *Table) able(ctx context.Context) error {
 	return nil
 }
 
-// Transact makes all writes, or none. Within some minutes the same token stands for the same
+// Transact makes all writes, or none. The first one, which is no removal, is the one that others
+// meet: what was in its way is in the error. Within some minutes the same token stands for the same
 // transaction: one that was made already is not made again.
 func (t *Table) Transact(ctx context.Context, token string, writes []Write) error {
 	ctx, cancel := bounded(ctx)
@@ -98,6 +99,9 @@ func (t *Table) Transact(ctx context.Context, token string, writes []Write) erro
 				ConditionExpression: w.If.text(), ExpressionAttributeValues: w.If.values,
 			}
 		}
+	}
+	if first := items[0].Put; first != nil {
+		first.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
 	}
 	_, err := t.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{
 		TransactItems: items, ClientRequestToken: aws.String(token),
