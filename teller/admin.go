@@ -150,7 +150,7 @@ var ErrNoBase = errors.New("no backup can build on that one")
 
 func rotateAudit(ctx context.Context, t *Teller, _ *input) (vault.Rule, error) {
 	r, err := t.cfg.Credentials.RotateAudit(ctx)
-	if errors.Is(err, ErrNotPublished) {
+	if errors.Is(err, ErrNotPublished) || errors.Is(err, ErrKeyElsewhere) {
 		return nil, malformed("%w", err)
 	}
 	if err != nil {
@@ -165,8 +165,8 @@ var ErrNotPublished = errors.New("the log is not published with the key of the l
 	"yet: try again")
 
 // ErrKeyElsewhere reports a rotation of a key that the server cannot make.
-var ErrKeyElsewhere = errors.New("the key of tokens is in a module: put another one there, and " +
-	"start the server with its URI")
+var ErrKeyElsewhere = errors.New("the key is in a module: put another one there, and start the " +
+	"server with its URI")
 
 func rotateTokens(ctx context.Context, t *Teller, in *input) (vault.Rule, error) {
 	force := in.Args[0].Given()

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -114,9 +115,18 @@ type secretKey struct {
 	algorithm   algorithm
 	vkey        string
 	heads       *cosignature.SubtreeSigner // of checkpoints, with ML-DSA-44
+	module      *moduleSigner              // is Signer, if the key is in a module; or else nil
 }
 
 var errSecretKey = errors.New("this is not the secret key of a log")
+
+// parseSigning parses a line of NewSigner: a secret key, or the public key of one in a module.
+func parseSigning(line string, modules []crypto.Signer) (secretKey, error) {
+	if strings.HasPrefix(line, "PRIVATE+KEY+") { // as no public key does
+		return parseSecret(line)
+	}
+	return parseModuleKey(line, modules)
+}
 
 // parseSecret parses one line of GenerateKey. Errors do not quote it.
 func parseSecret(skey string) (secretKey, error) {
@@ -180,12 +190,12 @@ func GenerateKeys(origin string) (skeys, vkeys string, err error) {
 	return skey + "\n" + skey2 + "\n", vkey + "\n" + vkey2 + "\n", err
 }
 
-// Newest returns of secret keys, one a line, the first of each algorithm, one a line.
+// Newest returns of keys as NewSigner has them the first of each algorithm, one a line.
 func Newest(skeys string) (string, error) {
 	var newest string
 	var have []algorithm
 	for line := range strings.FieldsSeq(skeys) {
-		k, err := parseSecret(line)
+		k, err := parseSigning(line, nil)
 		if err != nil {
 			return "", err
 		}

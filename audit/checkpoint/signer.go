@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -27,10 +28,13 @@ type Signer struct {
 // NewSigner returns a signer with secret keys of one log, one a line, the newest first: at least
 // one of GenerateKey, or those of GenerateKeys. All of them sign, so that a verifier that knows
 // only an older key can verify too.
-func NewSigner(skeys string) (*Signer, error) {
+//
+// The line of an Ed25519 key in a module is its public key, and modules have those that are here.
+// One that is not here does not sign; if it is the newest, Sign returns an error.
+func NewSigner(skeys string, modules ...crypto.Signer) (*Signer, error) {
 	s := &Signer{}
 	for line := range strings.FieldsSeq(skeys) {
-		key, err := parseSecret(line)
+		key, err := parseSigning(line, modules)
 		if err != nil {
 			return nil, err
 		}
@@ -155,7 +159,7 @@ func (s *Signer) Sign(last []byte, extends, head merkle.Head) ([]byte, error) {
 	c := Checkpoint{Origin: s.Origin(), Size: head.Size, Root: head.Root()}
 	var signers []note.Signer
 	for _, key := range s.keys {
-		if key.algorithm == algEd25519 {
+		if key.algorithm == algEd25519 && (!key.absent() || len(signers) == 0) {
 			signers = append(signers, key)
 		}
 	}

@@ -59,7 +59,7 @@ type options struct {
 	flags *pflag.FlagSet // all of them
 
 	tlsMin                                         string
-	proxyFrom                                      []string
+	proxyFrom, auditKeys                           []string
 	identities, clientCA, issuers, tokenKey        string
 	witnesses, mirrors                             string
 	passphrase, vaultKey                           string
@@ -187,6 +187,9 @@ func (o *options) addTrustFlags(flags *pflag.FlagSet) {
 		"subjects; see docs/security.md")
 	flags.StringVar(&o.tokenKey, "token-key", "", "PKCS #11 `URI` of the key of tokens, in place "+
 		"of keys/token.key; see docs/security.md")
+	flags.StringArrayVar(&o.auditKeys, "audit-key", nil, "PKCS #11 `URI` of the Ed25519 key of "+
+		"the audit log; a second one is that of the key before, until the next rotation; see "+
+		"docs/audit.md")
 	flags.StringVar(&o.issuers, "issuers", "", "`file` of others, such as OpenID providers, "+
 		"whose tokens are good, and whose people sign in to the console; see docs/security.md")
 	flags.StringVar(&o.clientCA, "client-ca", "", "`file` with authorities of others, whose "+
@@ -312,7 +315,7 @@ func (o *options) daemonOptions(stderr io.Writer) (daemon.Options, error) {
 		TLS12: o.tlsMin == "1.2", Server: cfg,
 		Settings: o.effective(), WitnessFile: o.witnesses, Confirm: confirmed,
 		Witnesses: witnesses, Identities: o.identities, Issuers: o.issuers, TokenKey: o.tokenKey,
-		Mirrors: mirrors, MirrorFile: o.mirrors,
+		AuditKeys: o.auditKeys, Mirrors: mirrors, MirrorFile: o.mirrors,
 		ClientCA: o.clientCA, Feed: events, Retention: kept,
 		VaultKey: o.vaultKey,
 		Data:     o.data, Store: store, Passphrase: settings.Passphrase(o.passphrase,

@@ -24,16 +24,16 @@ type accounts struct {
 
 // openAccounts opens the store, and returns the key that seals it. Before that it creates the
 // keys of a new installation, or fetches the keys that replicas share.
-func openAccounts(ctx context.Context, opts Options, dir *datadir.Dir, fresh bool) (
-	accounts, datadir.VaultKey, error,
-) {
+func openAccounts(ctx context.Context, opts Options, dir *datadir.Dir, modules keys.Modules,
+	fresh bool,
+) (accounts, datadir.VaultKey, error) {
 	if err := opts.Store.Check(dir); err != nil {
 		return accounts{}, datadir.VaultKey{}, err
 	}
 	if opts.Store.InDatabase() {
 		r, key, err := replica.Open(ctx, replica.Config{
 			Dir: dir, Fresh: fresh, Location: opts.Store, Passphrase: opts.Passphrase,
-			Log: opts.Log,
+			Modules: modules, Log: opts.Log,
 		})
 		if err != nil {
 			return accounts{}, key, err
@@ -41,7 +41,7 @@ func openAccounts(ctx context.Context, opts Options, dir *datadir.Dir, fresh boo
 		return accounts{Backend: r.Store, replica: r}, key, nil
 	}
 	if fresh {
-		if err := keys.Make(dir); err != nil {
+		if err := keys.Make(dir, modules); err != nil {
 			return accounts{}, datadir.VaultKey{}, err
 		}
 	}

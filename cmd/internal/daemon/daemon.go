@@ -52,6 +52,9 @@ type Options struct {
 	ClientCA string
 	// TokenKey is the PKCS #11 URI of the key of tokens; empty for keys in the folder.
 	TokenKey string
+	// AuditKeys are the PKCS #11 URIs of keys of the audit log, the newest first; nil for keys in
+	// the folder. A second one is for a key that the first one succeeds.
+	AuditKeys []string
 	// NonceTTL is how long a nonce of Digest is valid; 0 means 5 minutes.
 	NonceTTL    time.Duration
 	Confirm     confirm.Policy // what of a browser a passkey confirms; nil for confirm.Default
@@ -71,7 +74,7 @@ type Options struct {
 	Retention   Retention      // what is kept of the past, and where
 
 	// Republish says that the folder has nothing of the audit log, as after a restore, so that all
-	// of it is published again.
+	// of it is published again. For that the key that signs the log need not be here.
 	Republish bool
 }
 
@@ -81,7 +84,7 @@ type Server struct {
 	Fresh bool
 
 	opts         Options
-	module       *keys.Module // with the key of tokens; nil for none
+	modules      keys.Modules
 	dir          *datadir.Dir
 	accounts     accounts
 	keys         *keys.Keys
@@ -107,8 +110,8 @@ func Open(ctx context.Context, opts Options) (*Server, error) {
 		opts.Confirm = confirm.Default
 	}
 	s := &Server{opts: opts, directory: auth.NewDirectory()}
-	// Open the module first, so that a start without it changes nothing.
-	if s.module, err = keys.OpenModule(opts.TokenKey); err != nil {
+	// Open modules first, so that a start without them changes nothing.
+	if s.modules, err = keys.OpenModules(opts.TokenKey, opts.AuditKeys); err != nil {
 		return nil, err
 	}
 	if opts.Retention.Archive != "" { // so is one whose location is none
@@ -157,6 +160,13 @@ func (s *Server) open(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.opts.Republish && !s.keys.Signs() {
+		s.opts.Log.WarnContext(ctx, "the audit log is signed by a key in a PKCS #11 module, which "+
+			"no backup has: start the server with its --audit-key",
+			slog.String("key", s.keys.Signer.Verifier()))
+	} else if err := s.keys.UseModules(ctx); err != nil {
+		return err
+	}
 	users, err := s.accounts.Users(ctx)
 	if err != nil {
 		return err
@@ -173,12 +183,13 @@ func (s *Server) open(ctx context.Context) error {
 func (s *Server) assemble(ctx context.Context) error {
 	var vaultKey datadir.VaultKey
 	var err error
-	if s.accounts, vaultKey, err = openAccounts(ctx, s.opts, s.dir, s.Fresh); err != nil {
+	if s.accounts, vaultKey, err = openAccounts(ctx, s.opts, s.dir, s.modules,
+		s.Fresh); err != nil {
 		return err
 	}
 	if s.keys, err = keys.Open(keys.Config{
 		Dir: s.dir, Replicas: s.accounts.replicas(), Log: s.opts.Log, Vault: vaultKey,
-		File: s.accounts.file, Fresh: s.Fresh, Module: s.module, Hosts: s.opts.Hosts,
+		File: s.accounts.file, Fresh: s.Fresh, Modules: s.modules, Hosts: s.opts.Hosts,
 		Identities: s.opts.Identities, Issuers: s.opts.Issuers, ClientCA: s.opts.ClientCA,
 	}); err != nil {
 		return err
@@ -288,7 +299,7 @@ func (s *Server) Close() error {
 	if s.dir != nil {
 		errs = append(errs, s.dir.Close())
 	}
-	errs = append(errs, s.module.Close())
-	s.ledger, s.accounts, s.dir, s.module = nil, accounts{}, nil, nil
+	errs = append(errs, s.modules.Close())
+	s.ledger, s.accounts, s.dir, s.modules = nil, accounts{}, nil, keys.Modules{}
 	return errors.Join(errs...)
 }

@@ -120,6 +120,7 @@ func (i *installation) logStatus(ctx context.Context) (atm.Record, error) {
 		{Name: "watched", Value: i.log.watched.last().Format(time.RFC3339)},
 		{Name: "unwatched", Value: i.log.watched.unwatched(time.Now())},
 		{Name: "base", Value: base},
+		{Name: "key_in_module", Value: i.keys.Signer.InModule()},
 		{Name: "archive", Value: i.archiveStatus()},
 	}, nil
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // softHSM creates a token of SoftHSM with a key on P-256, and returns its URI.
-func softHSM(t *testing.T) string {
+func softHSM(t testing.TB) string {
 	t.Helper()
 	const library = "/usr/lib/softhsm/libsofthsm2.so"
 	dir := t.TempDir()

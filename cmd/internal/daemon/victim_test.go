@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ const (
 	victimData    = "ATM_TEST_VICTIM"         // its data folder
 	victimArchive = "ATM_TEST_VICTIM_ARCHIVE" // its archive
 	victimAddress = "ATM_TEST_VICTIM_ADDRESS"
+	victimKeys    = "ATM_TEST_VICTIM_AUDIT_KEYS" // URIs of keys of its log in modules
 )
 
 // victimKeep is the window of a victim. A client that was cut off asks again within it.
@@ -43,7 +45,8 @@ func runVictim(data string) error {
 	}
 	open, err := daemon.Open(ctx, daemon.Options{
 		Data: data, Version: "test", Grace: 10 * time.Second,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Log:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		AuditKeys: strings.Fields(os.Getenv(victimKeys)),
 		Retention: daemon.Retention{
 			Archive: os.Getenv(victimArchive), Keep: victimKeep, Every: victimEvery,
 		},

@@ -72,6 +72,10 @@ func (e *exam) auditKey() {
 			"keys/audit.key signs for %s; this log is %s", signer.Origin(), e.dir.Config.Origin)
 		return
 	}
+	if signer.InModule() {
+		e.tell(Note, "", "the Ed25519 key that signs the audit log is in a PKCS #11 module, and in no "+
+			"backup: the server starts with its --audit-key, and has %s", signer.Verifier())
+	}
 	vkey, err := os.ReadFile(filepath.Join(e.dir.Audit(), "log.vkey"))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

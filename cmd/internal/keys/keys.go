@@ -16,7 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"example.com/atm/audit/checkpoint"
 	"example.com/atm/audit/publish"
 	"example.com/atm/auth"
 	"example.com/atm/certs"
@@ -53,7 +52,7 @@ type Config struct {
 	File     *boltstore.Store // sealed under Vault; nil if the accounts are in a database
 	Fresh    bool             // the folder is new
 
-	Module     *Module  // with the key of tokens; nil for keys in the folder
+	Modules    Modules  // keys in modules
 	Hosts      []string // names and addresses in the server certificate; nil for defaults
 	Identities string   // optional file that maps foreign certificates to subjects
 	Issuers    string   // optional file of other token issuers
@@ -141,11 +140,7 @@ func (k *Keys) HashSecret(secret string) ([]byte, error) { return auth.HashSecre
 func (k *Keys) Adopt(path string, text []byte) error {
 	switch path {
 	case k.cfg.Dir.AuditKey():
-		next, err := checkpoint.NewSigner(string(text))
-		if err != nil {
-			return err
-		}
-		return k.Signer.Adopt(next)
+		return k.adoptAudit(text)
 	case k.cfg.Dir.TokenKey():
 		return k.adoptTokens(text)
 	}

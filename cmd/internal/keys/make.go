@@ -4,14 +4,14 @@ import (
 	"crypto/x509"
 	"time"
 
-	"example.com/atm/audit/checkpoint"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/internal/durable"
 )
 
-// Make creates the missing keys and authorities of a folder.
-func Make(dir *datadir.Dir) error {
+// Make creates the missing keys and authorities of a folder. The log of a new folder begins with
+// the key in a module, if there is one.
+func Make(dir *datadir.Dir, modules Modules) error {
 	for _, folder := range []string{"ca", "tls", "keys", "clients"} {
 		if err := durable.MkdirAll(dir.Path(folder), 0o700); err != nil {
 			return err
@@ -24,8 +24,8 @@ func Make(dir *datadir.Dir) error {
 	}{
 		{dir.VaultKey(), datadir.NewVaultKey().Encode},
 		{dir.AuditKey(), func() ([]byte, error) {
-			secret, _, err := checkpoint.GenerateKeys(dir.Config.Origin)
-			return []byte(secret), err
+			text, err := modules.newAuditKeys(dir.Config.Origin)
+			return []byte(text), err
 		}},
 		{dir.TokenKey(), newTokenKeys},
 		{serverKey, New},

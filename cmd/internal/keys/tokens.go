@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"example.com/atm/auth"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/datadir"
-	"example.com/atm/cmd/internal/hsm"
 	"example.com/atm/internal/durable"
 	"example.com/atm/teller"
 )
@@ -64,35 +62,6 @@ func encodeTokenKeys(table auth.KeyTable) ([]byte, error) {
 	return text, nil
 }
 
-// A Module is a PKCS #11 module with the key of tokens.
-type Module struct {
-	key    crypto.Signer
-	closer io.Closer
-}
-
-// OpenModule opens the key that a URI names. For an empty URI there is no module.
-func OpenModule(uri string) (*Module, error) {
-	if uri == "" {
-		return nil, nil
-	}
-	key, closer, err := hsm.Open(uri)
-	if errors.Is(err, hsm.ErrNone) {
-		err = fmt.Errorf("%w: %w", datadir.ErrUsage, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &Module{key, closer}, nil
-}
-
-// Close closes the module.
-func (m *Module) Close() error {
-	if m == nil {
-		return nil
-	}
-	return m.closer.Close()
-}
-
 // Tokens signs tokens, and has the other issuers whose tokens are accepted.
 type Tokens struct {
 	Own     *auth.Tokens
@@ -106,12 +75,12 @@ type Tokens struct {
 
 func openTokens(cfg Config, lock sync.Locker) (*Tokens, error) {
 	t := &Tokens{
-		dir: cfg.Dir, replicas: cfg.Replicas, lock: lock, inModule: cfg.Module != nil,
+		dir: cfg.Dir, replicas: cfg.Replicas, lock: lock, inModule: cfg.Modules.token != nil,
 	}
 	var table auth.KeyTable
 	var err error
 	if t.inModule {
-		table.Active = cfg.Module.key
+		table.Active = cfg.Modules.token
 	} else if table, err = readTokenKeys(cfg.Dir.TokenKey()); err != nil {
 		return nil, err
 	}

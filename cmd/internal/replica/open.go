@@ -17,12 +17,13 @@ import (
 	"example.com/atm/vault/replicated"
 )
 
-// Config is everything that Open needs. All fields but Passphrase are required.
+// Config is everything that Open needs. All fields but Passphrase and Modules are required.
 type Config struct {
 	Dir        *datadir.Dir
 	Fresh      bool // the folder is new
 	Location   storage.Location
 	Passphrase func() ([]byte, error) // asks for it; nil if there is no terminal
+	Modules    keys.Modules           // keys that are not in the folder
 	Log        *slog.Logger
 }
 
@@ -44,7 +45,7 @@ func Open(ctx context.Context, cfg Config) (*Replica, datadir.VaultKey, error) {
 	if r.Store, err = database(ctx); err != nil {
 		return nil, key, err
 	}
-	if err := r.fetch(ctx, cfg.Fresh); err != nil {
+	if err := r.fetch(ctx, cfg.Fresh, cfg.Modules); err != nil {
 		return nil, key, errors.Join(err, r.Store.Close())
 	}
 	return r, key, nil
@@ -61,7 +62,7 @@ func (r *Replica) prepare(ctx context.Context, cfg Config) (
 	empty := errors.Is(err, replicated.ErrNoBooks)
 	switch {
 	case empty && cfg.Fresh:
-		if err := keys.Make(dir); err != nil {
+		if err := keys.Make(dir, cfg.Modules); err != nil {
 			return nil, key, err
 		}
 	case err != nil:
@@ -108,7 +109,7 @@ func name(folder string) (string, error) {
 
 // fetch writes the shared files into the folder, or, if the installation is new, the folder's
 // files into the database.
-func (r *Replica) fetch(ctx context.Context, fresh bool) error {
+func (r *Replica) fetch(ctx context.Context, fresh bool, modules keys.Modules) error {
 	dir := r.files.dir
 	shared, err := r.Store.AllFiles(ctx)
 	if err != nil {
@@ -119,7 +120,8 @@ func (r *Replica) fetch(ctx context.Context, fresh bool) error {
 			return fmt.Errorf("the database of %s has no keys; restore it, they are not made anew",
 				dir.Config.Name)
 		}
-		if err := keys.Make(dir); err != nil { // whatever an interrupted init has not created
+		// whatever an interrupted init has not created
+		if err := keys.Make(dir, modules); err != nil {
 			return err
 		}
 		_, err := r.Share(ctx)

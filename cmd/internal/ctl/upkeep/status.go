@@ -126,6 +126,8 @@ type statusLog struct {
 	Unwatched bool       `json:"unwatched"` // nobody has for a day
 	Base      int64      `json:"base"`      // index of the first entry that the server has itself
 
+	InModule bool `json:"key_in_module"` // its Ed25519 key is in a PKCS #11 module
+
 	Archive *statusArchive `json:"archive"` // nil for none
 }
 
@@ -210,6 +212,7 @@ func logStatus(r field) (statusLog, error) {
 	l := statusLog{
 		Origin: r.text("origin"), Entries: r.number("entries"), Published: r.number("published"),
 		Watched: r.text("watched"), Unwatched: r.truth("unwatched"), Base: r.number("base"),
+		InModule: r.truth("key_in_module"),
 	}
 	if a := r.in("archive"); a.truth("used") {
 		l.Archive = &statusArchive{
@@ -294,6 +297,7 @@ func (s *status) rows(now time.Time) [][]string {
 	rows = append(rows,
 		[]string{"log", fmt.Sprintf("%d entries, %d published, %s",
 			s.Log.Entries, s.Log.Published, s.Log.Origin)},
+		[]string{"signed by", s.Log.signedBy()},
 		[]string{"witnessed", s.Log.witnessed()},
 		[]string{"seen from outside", s.Log.watched(now)},
 		[]string{"pinned here", s.Log.pinned(now)},
@@ -309,6 +313,13 @@ func (s *status) rows(now time.Time) [][]string {
 		[]string{"clock", s.Clock},
 	)
 	return rows
+}
+
+func (l *statusLog) signedBy() string {
+	if l.InModule {
+		return "a key in a PKCS #11 module"
+	}
+	return "a key in the data folder"
 }
 
 func (l *statusLog) witnessed() string {
