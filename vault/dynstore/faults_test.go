@@ -2,12 +2,15 @@ package dynstore_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,23 +30,93 @@ import (
 type fault int
 
 const (
-	none      fault = iota
-	lost            // before it arrives
-	unheard         // its answer is lost
-	cutOff          // its answer ends in the middle
-	broken          // 500, and nothing was done
-	brokenYet       // 500, and it was done
-	throttled       // 400 with ProvisionedThroughputExceededException
-	twice           // it arrives a second time, later
-	faults          // how many there are
+	none       fault = iota
+	lost             // before it arrives
+	unheard          // its answer is lost
+	cutOff           // its answer ends in the middle
+	broken           // 500, and nothing was done
+	brokenYet        // 500, and it was done
+	throttled        // 400 with ProvisionedThroughputExceededException
+	twice            // it arrives a second time, meanwhile or later
+	slow             // it arrives late, now and then after the client has given up
+	slowAnswer       // it is answered late, now and then after the client has given up
+	faults           // how many there are
 )
+
+func (f fault) String() string {
+	return [...]string{
+		"none", "lost", "unheard", "cut off", "500", "500 and done", "throttled", "twice", "slow",
+		"slow to answer",
+	}[f]
+}
+
+const (
+	// givesUpAfter is longer than a store waits for an answer.
+	givesUpAfter = 3500 * time.Millisecond
+
+	// givesUpEvery is how many slow requests there are for one that is as slow as that.
+	givesUpEvery = 8
+)
+
+// delay is how long the n-th slow request is delayed.
+func delay(n int64) time.Duration {
+	if n%givesUpEvery == 0 {
+		return givesUpAfter
+	}
+	return time.Duration(rand.IntN(50)) * time.Millisecond
+}
 
 // A faulty stands between stores and the engine, and injects faults at the level of HTTP.
 type faulty struct {
 	engine string
 	share  atomic.Int64 // of a thousand requests
+	unwell atomic.Int64 // requests that met a fault
 	seen   [faults]atomic.Int64
 	late   sync.WaitGroup
+
+	mu     sync.Mutex
+	called map[string]bool // guarded by mu: names of the calls that were made
+	parts  map[string]bool // guarded by mu: what transactions were made of
+}
+
+// note notes a call.
+func (f *faulty) note(r *http.Request, body []byte) {
+	_, call, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.called == nil {
+		f.called, f.parts = make(map[string]bool), make(map[string]bool)
+	}
+	f.called[call] = true
+	if call != "TransactWriteItems" {
+		return
+	}
+	var asked struct{ TransactItems []map[string]any }
+	json.Unmarshal(body, &asked)
+	for _, i := range asked.TransactItems {
+		for part := range i {
+			f.parts[part+"Item"] = true
+		}
+	}
+}
+
+// taken are the actions of IAM that the calls take. A transaction takes those of its parts, and
+// has no action of its own.
+func (f *faulty) taken() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	actions := maps.Clone(f.parts)
+	maps.Copy(actions, f.called)
+	delete(actions, "TransactWriteItems")
+	return slices.Sorted(maps.Keys(actions))
+}
+
+// newFaulty starts one in front of an engine, and returns its address.
+func newFaulty(t *testing.T, engine *dyntest.Engine) (f *faulty, address string) {
+	f = &faulty{engine: engine.Address}
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	return f, strings.TrimPrefix(server.URL, "http://")
 }
 
 func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,11 +124,12 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
+	f.note(r, body)
 	what := none
 	if rand.Int64N(1000) < f.share.Load() {
-		what = 1 + fault(rand.IntN(int(faults)-1))
+		what = 1 + fault(f.unwell.Add(1)%int64(faults-1))
 	}
-	f.seen[what].Add(1)
+	n := f.seen[what].Add(1)
 	switch what {
 	case lost:
 		panic(http.ErrAbortHandler)
@@ -65,6 +139,13 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case throttled:
 		refuse(w, http.StatusBadRequest, "ProvisionedThroughputExceededException")
 		return
+	case slow:
+		time.Sleep(delay(n))
+	case twice:
+		f.late.Go(func() {
+			time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
+			f.pass(r, body)
+		})
 	}
 	status, header, answer, err := f.pass(r, body)
 	if err != nil {
@@ -76,11 +157,8 @@ func (f *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case brokenYet:
 		refuse(w, http.StatusInternalServerError, "InternalServerError")
 		return
-	case twice:
-		f.late.Go(func() {
-			time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
-			f.pass(r, body)
-		})
+	case slowAnswer:
+		time.Sleep(delay(n))
 	}
 	for name := range header {
 		w.Header().Set(name, header.Get(name))
@@ -129,13 +207,9 @@ func TestFaultsOnTheWayLoseAndDoubleNothing(t *testing.T) {
 		operations = 10_000
 	}
 	engine := dyntest.Shared(t)
-	proxy := &faulty{engine: engine.Address}
-	server := httptest.NewUnstartedServer(proxy)
-	server.Config.ErrorLog = nil
-	server.Start()
-	t.Cleanup(server.Close)
+	proxy, address := newFaulty(t, engine)
 	name := engine.Name()
-	url := dyntest.URL(name, strings.TrimPrefix(server.URL, "http://"))
+	url := dyntest.URL(name, address)
 	signer := vaulttest.NewSigner(t)
 	hasher, err := requestid.NewHasher(secret)
 	if err != nil {
@@ -178,6 +252,10 @@ func TestFaultsOnTheWayLoseAndDoubleNothing(t *testing.T) {
 	wg.Wait()
 	proxy.share.Store(0)
 	proxy.late.Wait()
+	t.Logf("%d deposits at %d clients on 2 replicas", operations, clients)
+	for f := range faults {
+		t.Logf("%6d requests: %v", proxy.seen[f].Load(), f)
+	}
 	store := create(t, dyntest.URL(name, engine.Address))
 	for i := range clients {
 		a, err := store.Account(t.Context(), vault.Name(fmt.Sprint(i+1)))
@@ -188,7 +266,7 @@ func TestFaultsOnTheWayLoseAndDoubleNothing(t *testing.T) {
 	vaulttest.Sound(t, store)
 	for f := range faults {
 		if proxy.seen[f].Load() == 0 {
-			t.Errorf("fault %d never happened", f)
+			t.Errorf("no request met this: %v", f)
 		}
 	}
 }
