@@ -161,7 +161,7 @@ var places = map[string][]string{
 	"cmd/internal/published": {"audit", "cmd/internal/datadir"},
 	"cmd/internal/retention": {"", "audit", "teller/events", "vault", "internal"},
 	"cmd/internal/inbox":     {"internal"},
-	"cmd/internal/signed":    {"auth/signature", "internal"},
+	"cmd/internal/signed":    {"", "audit", "auth/signature", "internal"},
 	"cmd/internal/roster":    {"auth", "vault"},
 	"cmd/internal/keys": {
 		"", "audit", "auth", "certs", "teller", "vault", "vault/boltstore",

@@ -49,6 +49,10 @@ type Config struct {
 	// Optional; without Token.
 	Bearer func(context.Context) (string, error)
 
+	// Sign signs each request with the key of the certificate in TLS (RFC 9421), also beside a
+	// password or a token, so that the server can prove what was asked for. Optional.
+	Sign bool
+
 	// Timeout bounds one try. Optional; 20 seconds.
 	Timeout time.Duration
 
@@ -89,14 +93,22 @@ func New(cfg Config) (*Client, error) {
 		ResponseHeaderTimeout: cfg.Timeout,
 	}
 	var transport http.RoundTripper = base
+	if cfg.Sign {
+		if _, err := signerIn(cfg.TLS); err != nil {
+			return nil, err
+		}
+		transport = signing{base, cfg.TLS}
+	}
 	if cfg.User != "" {
-		transport = &digest.Transport{Username: cfg.User, Password: cfg.Password, Transport: base}
+		transport = &digest.Transport{
+			Username: cfg.User, Password: cfg.Password, Transport: transport,
+		}
 	}
 	if cfg.Token != "" {
 		cfg.Bearer = func(context.Context) (string, error) { return cfg.Token, nil }
 	}
 	if cfg.Bearer != nil {
-		transport = bearer{base, cfg.Bearer}
+		transport = bearer{transport, cfg.Bearer}
 	}
 	return &Client{
 		url:   (&url.URL{Scheme: "https", Host: u.Host, Path: "/RPC2"}).String(),

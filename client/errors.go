@@ -79,16 +79,8 @@ const certificateRefused = "the certificate is revoked, expired, or not mapped t
 
 // advice explains as far as possible why the certificate in cfg was refused, and what to do.
 func advice(cfg *tls.Config, now time.Time) string {
-	var pair *tls.Certificate
-	switch {
-	case cfg == nil:
-	case cfg.GetClientCertificate != nil:
-		// the certificate that was presented
-		pair, _ = cfg.GetClientCertificate(&tls.CertificateRequestInfo{Version: tls.VersionTLS13})
-	case len(cfg.Certificates) > 0:
-		pair = &cfg.Certificates[0]
-	}
-	if pair == nil || len(pair.Certificate) == 0 {
+	pair := presented(cfg)
+	if pair == nil {
 		return ""
 	}
 	cert, err := x509.ParseCertificate(pair.Certificate[0])
@@ -102,6 +94,21 @@ func advice(cfg *tls.Config, now time.Time) string {
 	}
 	return reason + ". An operator issues another one, or the owner of the server's disk: atmctl " +
 		"cert issue KIND:NAME --out DIR --data DIR"
+}
+
+// presented is the certificate that a server is shown; nil for none.
+func presented(cfg *tls.Config) (pair *tls.Certificate) {
+	switch {
+	case cfg == nil:
+	case cfg.GetClientCertificate != nil:
+		pair, _ = cfg.GetClientCertificate(&tls.CertificateRequestInfo{Version: tls.VersionTLS13})
+	case len(cfg.Certificates) > 0:
+		pair = &cfg.Certificates[0]
+	}
+	if pair == nil || len(pair.Certificate) == 0 {
+		return nil
+	}
+	return pair
 }
 
 // classify wraps an error of the transport in one of the errors of this package. sent reports

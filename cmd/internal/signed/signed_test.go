@@ -3,7 +3,9 @@ package signed_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"math/big"
@@ -13,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"example.com/atm"
+	"example.com/atm/audit"
 	"example.com/atm/auth/signature"
 	"example.com/atm/cmd/internal/signed"
 )
@@ -123,5 +127,65 @@ func TestChangedOrMissingProofIsRefused(t *testing.T) {
 	}
 	if _, err := folder.Certificate("../../etc/passwd"); err == nil {
 		t.Error("a path is read as a certificate")
+	}
+}
+
+// TestProofIsOfItsEntryAlone checks a proof against its entry, and against entries that are
+// different in one thing.
+func TestProofIsOfItsEntryAlone(t *testing.T) {
+	folder := signed.Folder(filepath.Join(t.TempDir(), "signed"))
+	record, cert := proof(t)
+	if err := folder.Keep(record, cert, []byte(body)); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := proof(t)
+	lost, lostCert := proof(t)
+	lost.Signed[0].Signature[3] ^= 1
+	if err := folder.Keep(lost, lostCert, nil); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(cert.Raw)
+	for name, tt := range map[string]struct {
+		change func(*audit.Entry)
+		want   error
+	}{
+		"its entry":          {func(*audit.Entry) {}, nil},
+		"a reading by token": {func(e *audit.Entry) { e.Caller.Method = "jwt" }, nil},
+		"nobody":             {func(e *audit.Entry) { e.Caller = nil }, signed.ErrUnsigned},
+		"an unsigned entry": {
+			func(e *audit.Entry) { e.Caller.Signature = "" }, signed.ErrUnsigned,
+		},
+		"another operation": {
+			func(e *audit.Entry) { e.Operation = atm.Withdraw }, signed.ErrDiffers,
+		},
+		"another certificate": {
+			func(e *audit.Entry) { e.Caller.SHA256 = "AAAA" }, signed.ErrDiffers,
+		},
+		"an earlier entry": {
+			func(e *audit.Entry) { e.Time = e.Time.Add(-7 * time.Minute) }, signed.ErrDiffers,
+		},
+		"a later entry": {
+			func(e *audit.Entry) { e.Time = e.Time.Add(7 * time.Minute) }, signed.ErrDiffers,
+		},
+		"another record": {
+			func(e *audit.Entry) { e.Caller.Signature = other.Name() }, signed.ErrNotKept,
+		},
+		"a bad signature": {
+			func(e *audit.Entry) { e.Caller.Signature = lost.Name() }, signed.ErrForged,
+		},
+	} {
+		entry := &audit.Entry{
+			Time: time.Now(), Operation: atm.Deposit, Caller: &atm.Caller{
+				Credential: atm.Credential{
+					Method: "mtls", SHA256: base64.StdEncoding.EncodeToString(sum[:]),
+				},
+				Signature: record.Name(),
+			},
+		}
+		tt.change(entry)
+		found, err := folder.Check(entry)
+		if !errors.Is(err, tt.want) || err == nil && string(found.Body) != body {
+			t.Errorf("%s: %+v, %v, want %v", name, found, err, tt.want)
+		}
 	}
 }

@@ -23,6 +23,7 @@ type Flags struct {
 	profiles           string
 	user, passwordFile string
 	tokenFile          string
+	sign               bool
 }
 
 // Add adds the flags for a certificate and for a profile.
@@ -31,6 +32,8 @@ func (f *Flags) Add(flags *pflag.FlagSet) {
 		"`file` with the authority of the server's certificate")
 	flags.StringVar(&f.Files.Cert, "cert", "", "`file` with your certificate")
 	flags.StringVar(&f.Files.Key, "key", "", "`file` with its key")
+	flags.BoolVar(&f.sign, "sign", false, "sign each request with the key of your certificate "+
+		"(RFC 9421), for the server to keep")
 	flags.StringVar(&f.Profile, "profile", "", "`name` of a profile to sign in with")
 	flags.StringVar(&f.profiles, "profiles", "",
 		"TOML `file` of profiles (default atm/profiles.toml in your configuration folder)")
@@ -47,6 +50,14 @@ func (f *Flags) AddSecrets(flags *pflag.FlagSet) {
 
 // Way returns the way in the flags, or in the profile that they name.
 func (f *Flags) Way() (*Way, error) {
+	w, err := f.way()
+	if err == nil {
+		w.sign = f.sign
+	}
+	return w, err
+}
+
+func (f *Flags) way() (*Way, error) {
 	if f.Profile != "" {
 		if f.user != "" || f.Files != (client.Files{}) || f.passwordFile != "" ||
 			f.tokenFile != "" {
@@ -87,6 +98,7 @@ type Way struct {
 	token    func() ([]byte, error)
 	login    *login // of a profile that signs in with a provider; nil for another
 	asks     bool   // it asks for the secret, or runs a program that may ask
+	sign     bool   // its requests are signed
 }
 
 // Asks reports whether a call may ask a person for a secret.
@@ -123,6 +135,12 @@ func (w *Way) check() error {
 // Config returns the configuration of a client for calls to host. If w names no files, and the
 // server is on this machine, the files in folder are used.
 func (w *Way) Config(host, folder string) (client.Config, error) {
+	cfg, err := w.config(host, folder)
+	cfg.Sign = w.sign
+	return cfg, err
+}
+
+func (w *Way) config(host, folder string) (client.Config, error) {
 	var cfg client.Config
 	files := w.files
 	withCertificate := w.user == "" && w.token == nil && w.login == nil

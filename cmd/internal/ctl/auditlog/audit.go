@@ -34,6 +34,7 @@ func New(env *ctl.Env) *cobra.Command {
 		withArchive(env, tailCommand(env)), withArchive(env, showCommand(env)),
 		withArchive(env, exportCommand(env)), withArchive(env, reconcileCommand(env)),
 		rotateKeyCommand(env), withArchive(env, proveCommand(env)), checkCommand(env),
+		withArchive(env, signatureCommand(env)),
 		checkpointCommand(env), witnessCommand(env), Monitor(env))
 }
 
