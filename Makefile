@@ -40,8 +40,8 @@ test: requirements lint release-tools gateway
 others:
 	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
 
-# With the tag pkcs11 the keys of tokens and of the log are in SoftHSM. With fips140=only, whatever FIPS 140
-# does not allow fails.
+# With the tag pkcs11 the keys of tokens and of the log are in SoftHSM. With fips140=only,
+# whatever FIPS 140 does not allow fails.
 tags:
 	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModule
 	GODEBUG=fips140=only $(GO) test -short -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing

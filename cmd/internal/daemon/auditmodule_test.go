@@ -253,24 +253,29 @@ func TestModuleBeginsALog(t *testing.T) {
 	}
 }
 
+// serving starts a server that will end by itself, and returns what it ends with.
+func serving(t *testing.T, opts daemon.Options) (*daemontest.Server, <-chan error) {
+	t.Helper()
+	listen, err := daemon.Addresses("localhost:0", "localhost:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.Log = daemontest.Discard
+	open, err := daemon.Open(t.Context(), opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- open.Serve(context.Background(), listen) }()
+	return &daemontest.Server{Data: opts.Data, Addr: listen.RPC.Addr().String()}, served
+}
+
 // TestModuleThatFailsEndsTheServer takes the module away from a server while it runs. What it then
 // answers is in doubt, and the next start goes on.
 func TestModuleThatFailsEndsTheServer(t *testing.T) {
 	uri := auditModule(t, "log")[0]
 	data := filepath.Join(t.TempDir(), "atm-data")
-	listen, err := daemon.Addresses("localhost:0", "localhost:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	open, err := daemon.Open(t.Context(), daemon.Options{
-		Data: data, Log: daemontest.Discard, AuditKeys: []string{uri},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &daemontest.Server{Data: data, Addr: listen.RPC.Addr().String()}
-	served := make(chan error, 1)
-	go func() { served <- open.Serve(context.Background(), listen) }()
+	h, served := serving(t, daemon.Options{Data: data, AuditKeys: []string{uri}})
 	demo := h.As(t, "demo")
 	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 1, "before"))
 	module := pkcs11.New("/usr/lib/softhsm/libsofthsm2.so")

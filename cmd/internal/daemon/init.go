@@ -39,12 +39,11 @@ func newConfig(opts Options) (datadir.Config, error) {
 // completeInit creates the initial content of a new folder, and marks the folder as complete.
 // If the folder joins an installation, its accounts exist already.
 func (s *Server) completeInit(ctx context.Context) error {
-	if !s.keys.Signs() {
-		return nil // a rebuild without the module that signs; the next start goes on
-	}
 	if !s.accounts.joined() {
-		if err := s.populate(ctx); err != nil {
-			return err
+		if s.keys.Signs() { // or it is a rebuild without the module, which says what it lacks
+			if err := s.populate(ctx); err != nil {
+				return err
+			}
 		}
 		if err := s.log.Publish(ctx); err != nil {
 			return err

@@ -156,7 +156,7 @@ type rebuilding struct {
 	log     *slog.Logger
 	dir     *datadir.Dir
 	key     datadir.VaultKey
-	signers []string // public keys of the log
+	signer  *checkpoint.Signer
 	archive *archive.Archive
 	whole   *audit.Log // archived and published
 	taken   retention.Taken
@@ -194,11 +194,9 @@ func (r *rebuilding) verify(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	signer, err := checkpoint.NewSigner(string(secret))
-	if err != nil {
+	if r.signer, err = checkpoint.NewSigner(string(secret)); err != nil {
 		return fmt.Errorf("%s: %w", r.dir.AuditKey(), err)
 	}
-	r.signers = signer.Verifiers()
 	if r.archive, err = r.folder.archive(ctx); err != nil {
 		return err
 	}
@@ -206,7 +204,7 @@ func (r *rebuilding) verify(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	vkeys := strings.Join(r.signers, "\n")
+	vkeys := strings.Join(r.signer.Verifiers(), "\n")
 	archived, err := audit.OpenLogAt(ctx, r.archive.At(chapter), chapter.Signed, vkeys)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.archive, err)
@@ -218,7 +216,7 @@ func (r *rebuilding) verify(ctx context.Context) (err error) {
 		return err
 	}
 	r.done.Snapshot, r.done.Found = r.taken.Size, r.whole.Size
-	return r.configure(signer.Origin())
+	return r.configure(r.signer.Origin())
 }
 
 // longest returns the published log in the folder, if it extends the archived one.
@@ -264,14 +262,18 @@ func (r *rebuilding) configure(origin string) error {
 	default:
 		wanted = *kept
 	}
+	operator := "the certificate of user:operator, at the next start, in clients/operator"
+	if r.signer.InModule() { // that it is issued has an entry
+		operator = "the certificate of user:operator, when the server runs with its --audit-key: " +
+			"atmctl cert issue user:operator --out DIR --data " + r.dir.Root
+	}
 	for _, made := range []struct{ path, what string }{
 		{r.dir.TokenKey(), "the key of tokens, at the next start: issue tokens again, since " +
 			"earlier ones are good no more: atmctl token issue"},
 		{first(r.dir.RootCA), "the authorities and the certificate of the server, at the next " +
 			"start: give clients the new ca/ca.crt, and new certificates, since earlier ones are " +
 			"good no more: atmctl cert issue SUBJECT --out DIR"},
-		{r.dir.Client("operator"), "the certificate of user:operator, at the next start, in " +
-			"clients/operator"},
+		{r.dir.Client("operator"), operator},
 	} {
 		if !datadir.Exists(made.path) {
 			r.done.anew("%s", made.what)
@@ -423,7 +425,7 @@ func (r *rebuilding) entries(ctx context.Context, snapshot vault.Store, log vaul
 // ownSignatures is the checkpoint of the log without what others have signed.
 func (r *rebuilding) ownSignatures() ([]byte, error) {
 	var verifiers []note.Verifier
-	for _, vkey := range r.signers {
+	for _, vkey := range r.signer.Verifiers() {
 		v, err := note.NewVerifier(vkey)
 		if err != nil {
 			return nil, err
