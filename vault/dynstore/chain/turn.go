@@ -3,7 +3,7 @@ package chain
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +23,10 @@ type turn struct {
 const (
 	// turnsOf is how many changes, the last ones, are looked at for those of others.
 	turnsOf = 8
+
+	// tagDigits is the length of a tag, of 16 that an id has. Tags that are the same by chance
+	// cost a turn, and nothing else.
+	tagDigits = 4
 
 	// maxTurn bounds a turn.
 	maxTurn = 250 * time.Millisecond
@@ -80,11 +84,11 @@ func (c *Chain) After(before *State) *State {
 func (c *Chain) newID() string {
 	var id [12]byte
 	rand.Read(id[:]) // never fails
-	text := hex.EncodeToString(id[:])
+	text := base64.RawURLEncoding.EncodeToString(id[:])
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.turn.tag == "" {
-		c.turn.tag = text[:8]
+		c.turn.tag = text[:tagDigits]
 	}
-	return c.turn.tag + text[8:]
+	return c.turn.tag + text[tagDigits:]
 }
