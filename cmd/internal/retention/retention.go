@@ -287,7 +287,8 @@ func (r *Runner) chapter(ctx context.Context) (done Taken, err error) {
 	return r.takenFor(ctx, written.Size)
 }
 
-// record commits the entry about a snapshot, and returns the log once the entry is published.
+// record commits the entry about a snapshot, and returns the log once the entry is published. It
+// returns errOvertaken if the entry about another one follows in that log: Find takes the newest.
 func (r *Runner) record(ctx context.Context, s events.Snapshot) (*audit.Log, error) {
 	status := r.cfg.Record(ctx, s)
 	digits, _, _ := strings.Cut(status.Receipt, " ")
@@ -299,7 +300,11 @@ func (r *Runner) record(ctx context.Context, s events.Snapshot) (*audit.Log, err
 		log, err := r.cfg.Open(ctx)
 		switch {
 		case err == nil && log.Size > index:
-			return log, nil
+			newest, err := Find(ctx, log, log.Size)
+			if err == nil && newest.Snapshot != s {
+				err = errOvertaken
+			}
+			return log, err
 		case time.Now().After(end):
 			return nil, errors.Join(fmt.Errorf("entry %d is not published", index), err)
 		}
@@ -310,6 +315,11 @@ func (r *Runner) record(ctx context.Context, s events.Snapshot) (*audit.Log, err
 		}
 	}
 }
+
+// errOvertaken reports a snapshot that becomes no chapter, because another server has the lease
+// now.
+var errOvertaken = errors.New("another server took a snapshot at the same moment, and writes the " +
+	"chapter")
 
 // baseAt is the base at the last complete bundle of a log that had size entries, without what is
 // about a snapshot.

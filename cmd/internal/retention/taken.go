@@ -33,7 +33,7 @@ const lookBack = 1 << 20
 var mark = []byte(`"` + string(audit.EventSnapshot) + `"`)
 
 // Find finds the entry about the snapshot of the chapter that ends at a size of a log. It is the
-// newest such entry in it.
+// newest such entry in it, since a chapter is not written when another one follows.
 func Find(ctx context.Context, log *audit.Log, chapter int64) (found Taken, err error) {
 	if log.Size < chapter {
 		return found, fmt.Errorf("the archive has %d entries, the log %d", chapter, log.Size)

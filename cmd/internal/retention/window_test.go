@@ -49,6 +49,7 @@ type bank struct {
 	runner  *retention.Runner // archives; nil for none
 	archive *archive.Archive
 
+	recorded   func(context.Context) // called after an entry about a snapshot; nil for nothing
 	operations atomic.Int64
 	set        atomic.Int64 // by how much the clock is set ahead
 	stop       func()
@@ -135,7 +136,11 @@ func (b *bank) newRunner(t testing.TB, keep time.Duration) {
 			Prune: b.log.Prune,
 		},
 		Record: func(ctx context.Context, s events.Snapshot) atm.Status {
-			return events.SnapshotTaken(ctx, b.ledger, s)
+			status := events.SnapshotTaken(ctx, b.ledger, s)
+			if b.recorded != nil {
+				b.recorded(ctx)
+			}
+			return status
 		},
 		Snapshot: func(ctx context.Context, base vault.Base, file string) (*vault.Trail, error) {
 			return storage.ExportFrom(ctx, b.store, base, file, secret)
@@ -370,6 +375,48 @@ func TestClockAheadTrimsNoMoreThanAChapter(t *testing.T) {
 	}
 	if after, _ := round(); after <= base {
 		t.Errorf("the journal still begins at %d", after)
+	}
+}
+
+// TestChapterHasTheSnapshotOfItsNewestEntry has another server record a snapshot of its own while
+// a chapter begins. That chapter is not written, and the next one can be read back.
+func TestChapterHasTheSnapshotOfItsNewestEntry(t *testing.T) {
+	b := newBank(t, 10_000*perOperation)
+	b.accounts(t, 1)
+	if err := b.log.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.recorded = func(ctx context.Context) {
+		s := events.SnapshotTaken(ctx, b.ledger, events.Snapshot{Size: 1, Bytes: 1})
+		if err := b.log.Publish(ctx); err != nil || s.Code != atm.OK {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+	if err := b.runner.Round(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "another server took a snapshot") {
+		t.Errorf("overtaken: %v", err)
+	}
+	if sizes, err := b.archive.Sizes(t.Context()); err != nil || len(sizes) > 0 {
+		t.Errorf("chapters %d, %v", sizes, err)
+	}
+	b.recorded = nil
+	if err := b.runner.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	chapter, err := b.archive.Newest(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := b.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := retention.Find(t.Context(), log, chapter.Size)
+	if err == nil {
+		err = b.archive.ReadBack(t.Context(), chapter, b.signer.AllKeys(), 0, taken.Size, taken.Sum)
+	}
+	if err != nil {
+		t.Error(err)
 	}
 }
 
