@@ -39,6 +39,7 @@ are sealed again in the background. Earlier backups have the old keys.`,
 
 func newKeyCommand() *cobra.Command {
 	var out string
+	var ifMissing bool
 	create := &cobra.Command{
 		Use:   "key --out FILE",
 		Short: "Write a new key for a vault that does not exist yet",
@@ -51,6 +52,9 @@ with it, and the others join. Keep a copy elsewhere: without the key nobody open
 			if out == "" {
 				return exit.Usagef("--out names the file for the key")
 			}
+			if ifMissing && datadir.Exists(out) {
+				return nil
+			}
 			text, err := datadir.NewVaultKey().Encode()
 			if err != nil {
 				return err
@@ -59,5 +63,7 @@ with it, and the others join. Keep a copy elsewhere: without the key nobody open
 		},
 	}
 	create.Flags().StringVar(&out, "out", "", "new `file` for the key")
+	create.Flags().BoolVar(&ifMissing, "if-missing", false, "leave a file that is there as it is, "+
+		"so that a set-up can be run again")
 	return create
 }
