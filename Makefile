@@ -8,6 +8,7 @@
 # make build  the three programs, in bin/
 # make release VERSION=1.2.3 [KEY=file URL=…]   packages, and archives for macOS and Windows, in dist/
 # make image VERSION=1.2.3 [KEY=file]   the container image, an OCI archive in dist/
+# make chart-test   the chart for Kubernetes, by Helm and by the API's own description
 # make deploy-test  from condor_submit to condor_rm, on this machine
 
 GO       ?= go
@@ -18,7 +19,7 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless zip
 
-.PHONY: test others tags replicas databases programs check lint tools soak flaws fuzz bench build release release-tools image gateway deploy-test requirements packages
+.PHONY: test others tags replicas databases programs check lint tools soak flaws fuzz bench build release release-tools image chart-test gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
@@ -96,6 +97,11 @@ release: release-tools
 image: release-tools
 	deploy/image/build.sh $(VERSION) $(KEY)
 	ls -l dist
+
+# Helm and kubeconform, of the versions in chart.mod.
+chart-test:
+	@$(GO) build -modfile=chart.mod -o $(TOOLS)/ helm.sh/helm/v3/cmd/helm github.com/yannh/kubeconform/cmd/kubeconform
+	$(GO) test -tags containers ./deploy -v -run 'TestChartIsWhatKubernetesReads'
 
 deploy-test: DEBIAN += mmdebstrap systemd-container iproute2
 deploy-test: packages release-tools
