@@ -8,6 +8,7 @@
 # make build  the three programs, in bin/
 # make release VERSION=1.2.3 [KEY=file URL=…]   packages, and archives for macOS and Windows, in dist/
 # make image VERSION=1.2.3 [KEY=file]   the container image, an OCI archive in dist/
+# make image-test   the image, and the compose file with it, in containers on this machine
 # make chart-test   the chart for Kubernetes, by Helm and by the API's own description
 # make deploy-test  from condor_submit to condor_rm, on this machine
 
@@ -19,7 +20,7 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless zip
 
-.PHONY: test others tags replicas databases programs check lint tools soak flaws fuzz bench build release release-tools image chart-test gateway deploy-test requirements packages
+.PHONY: test others tags replicas databases programs check lint tools soak flaws fuzz bench build release release-tools image image-test chart-test gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
@@ -97,6 +98,11 @@ release: release-tools
 image: release-tools
 	deploy/image/build.sh $(VERSION) $(KEY)
 	ls -l dist
+
+image-test: DEBIAN += podman podman-compose runc netavark aardvark-dns iptables
+image-test: packages release-tools
+	$(GO) vet -tags containers ./deploy
+	$(GO) test -tags containers ./deploy -v -timeout 20m -run 'TestRollingRestartOfTheComposeFile'
 
 # Helm and kubeconform, of the versions in chart.mod.
 chart-test:
