@@ -68,7 +68,14 @@ func document[C any](methods []Method[C], cfg *Config[C]) ([]byte, error) {
 const description = "Each method takes an object of named arguments and answers a status dict. " +
 	"A member that is null is left out, and one that the method does not have is refused. " +
 	"An amount is a string such as \"12.50\", which is taken exactly, or a number, of which the " +
-	"text is read. Codes are stable; new ones may be added."
+	"text is read. Codes are stable; new ones may be added. A caller with a certificate may sign " +
+	"a request with its key (RFC 9421, in the headers Signature-Input, Signature and " +
+	"Content-Digest): the signature is verified first, and kept with the entry in the audit log."
+
+var acceptSignature = obj{
+	"schema":      obj{"type": "string"},
+	"description": "What a signature has to cover, if that of the request was refused.",
+}
 
 var key = obj{
 	"name": "Idempotency-Key", "in": "header", "required": false,
@@ -278,7 +285,7 @@ var statuses = []struct {
 	plain  string // empty if only operations answer so
 }{
 	{http.StatusBadRequest, "The request is not a call: a broken body, two Idempotency-Keys."},
-	{http.StatusUnauthorized, "The caller did not sign in."},
+	{http.StatusUnauthorized, "The caller did not sign in."}, // or the signature is refused
 	{http.StatusForbidden, "A page of another site sent the request."},
 	{http.StatusNotFound, ""},
 	{http.StatusConflict, ""},
@@ -311,17 +318,26 @@ func responses() obj {
 			first = &Code{Code: atm.Fault, Title: titleOf(atm.Fault)}
 			description += "\n- `FAULT`: The body cannot be read, or there is no such method."
 		}
+		if s.status == http.StatusUnauthorized {
+			first = &Code{Code: atm.Fault, Title: titleOf(atm.Fault), Help: unsignedHelp}
+			description += "\n- `FAULT`: " + unsignedHelp
+		}
 		if first != nil {
 			content["application/json"] = obj{
 				"schema": reference("schemas", "Refusal"), "example": first.example(),
 			}
 		}
-		all["Refused"+strconv.Itoa(s.status)] = obj{
-			"description": strings.TrimSpace(description), "content": content,
+		refused := obj{"description": strings.TrimSpace(description), "content": content}
+		if s.status == http.StatusUnauthorized {
+			refused["headers"] = obj{"Accept-Signature": acceptSignature}
 		}
+		all["Refused"+strconv.Itoa(s.status)] = refused
 	}
 	return all
 }
+
+const unsignedHelp = "The signature is refused: the request says that it is signed (RFC 9421), " +
+	"and its signature does not verify, or does not cover all that it must."
 
 // example is the dict of a refusal with the code.
 func (c *Code) example() obj {

@@ -98,7 +98,10 @@ func (c *rpc) handler(op atm.Operation) func(context.Context, *session,
 		reply, err := c.begin(ctx, in, call)
 		if err != nil {
 			fault := &xmlrpc.Fault{Code: xmlrpc.InternalError, Text: sentence(err)}
-			if isMalformed(err) {
+			switch {
+			case in.unsigned != nil:
+				fault.Code = xmlrpc.InvalidRequest
+			case isMalformed(err):
 				fault.Code = xmlrpc.InvalidParams
 			}
 			return func() (xmlrpc.Value, *xmlrpc.Fault) { reply(); return xmlrpc.Value{}, fault }
