@@ -12,7 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/atm/audit"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/client"
+	"example.com/atm/cmd/internal/signed"
 	"example.com/atm/internal/needs"
 )
 
@@ -155,7 +158,68 @@ func TestTypeScriptClientOverGeneratedTypesPassesTheTranscript(t *testing.T) {
 	build := in(dir, npm, "run", "build")
 	build.Env = append(os.Environ(), "ATM_OPENAPI="+s.document(t))
 	compile(t, build)
-	s.speaks(t, dir, needs.Program(t, "node"), "dist/tests/transcript.js")
+	s.speaks(t, dir, needs.Program(t, "node"), "dist/tests/transcript.js", "unsigned")
+	s = startServer(t)
+	s.speaks(t, dir, needs.Program(t, "node"), "dist/tests/transcript.js", "signed")
+	if n := s.signatures(t); n != 7 {
+		t.Errorf("%d calls were signed", n)
+	}
+}
+
+// signatures verifies what proves the signed requests of a server that was stopped, and counts
+// their calls.
+func (s *server) signatures(t *testing.T) (n int) {
+	t.Helper()
+	data := filepath.Join(s.dir, "atm-data")
+	log, err := audit.OpenLogBeside(t.Context(), audit.Dir(filepath.Join(data, "audit")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = log.Entries(t.Context(), 0, log.Size, func(i int64, leaf []byte, _ merkle.Hash) error {
+		e, err := audit.ParseEntry(leaf)
+		if err != nil || e.Caller == nil || e.Caller.Signature == "" {
+			return err
+		}
+		n++
+		proof, err := signed.Folder(filepath.Join(data, "signed")).Check(e)
+		if err == nil && proof.Body == nil {
+			t.Errorf("entry %d has no body", i)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return n
+}
+
+// TestImplementationOfOthersSignsWhatVerifies signs with a package of npm, and sends the signature
+// with another body as well.
+func TestImplementationOfOthersSignsWhatVerifies(t *testing.T) {
+	t.Parallel()
+	modules := filepath.Dir(filepath.Dir(installed(t, "tsc")))
+	if _, err := os.Stat(filepath.Join(modules, "http-message-signatures")); err != nil {
+		needs.Skip(t, "npm's http-message-signatures is not installed")
+	}
+	s := startServer(t)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/foreign")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := in(dir, needs.Program(t, "node"), "sign.mjs", s.url,
+		filepath.Join(s.dir, "atm-data", "clients", "demo")).CombinedOutput()
+	const want = "200 1012.50 \n401  The signature is refused: the sha-512 in Content-Digest is " +
+		"not that of the body\n"
+	if err != nil || string(out) != want {
+		t.Errorf("%v\n%s", err, out)
+	}
+	s.stop(t)
+	if n := s.signatures(t); n != 1 {
+		t.Errorf("%d calls were signed", n)
+	}
 }
 
 func TestPythonClientPassesTheTranscript(t *testing.T) {

@@ -5,6 +5,7 @@
  * A call with a request id happens once, however often it is sent, so it is sent again when no answer
  * comes. If none comes at all, the error is OutcomeUnknown: only a call with the same id can tell.
  */
+import { createHash, createPrivateKey, sign, X509Certificate, type KeyObject } from "node:crypto";
 import { Agent, request } from "node:https";
 import type { components, paths } from "./api.js";
 
@@ -53,6 +54,8 @@ export interface Options {
   cert?: string | Buffer;
   key?: string | Buffer;
   token?: string;
+  /** Signs each request with key, so that the server can prove what was asked for (RFC 9421). */
+  sign?: boolean;
   /** Milliseconds that one try may take; 30,000 when left out. */
   timeout?: number;
   /** How often a call with a request id is sent; 4 when left out. */
@@ -65,11 +68,57 @@ const notRemembered = ["", "UNAVAILABLE", "INTERNAL", "PERMISSION_DENIED", "NOT_
 
 const most = 8 << 20; // characters of an answer
 
+/** Signs requests with the key of a certificate (RFC 9421). */
+class Signer {
+  private readonly key: KeyObject;
+  private readonly keyId: string;
+  private readonly hash: string | null;
+  private readonly algorithm: string;
+
+  constructor(cert: string | Buffer, key: string | Buffer) {
+    this.key = createPrivateKey(key);
+    this.keyId = createHash("sha256").update(new X509Certificate(cert).raw).digest("hex");
+    const curve = this.key.asymmetricKeyDetails?.namedCurve;
+    if (this.key.asymmetricKeyType === "ed25519") {
+      [this.hash, this.algorithm] = [null, "ed25519"];
+    } else if (curve === "prime256v1") {
+      [this.hash, this.algorithm] = ["sha256", "ecdsa-p256-sha256"];
+    } else if (curve === "secp384r1") {
+      [this.hash, this.algorithm] = ["sha384", "ecdsa-p384-sha384"];
+    } else {
+      throw new Error("a key that signs requests is of Ed25519, P-256 or P-384");
+    }
+  }
+
+  /** The headers of a signature of a POST to url with body, whose Idempotency-Key is id. */
+  headers(url: URL, body: string, id?: string): Record<string, string> {
+    const digest = `sha-256=:${createHash("sha256").update(body).digest("base64")}:`;
+    const covered: [string, string][] = [
+      ["@method", "POST"], ["@target-uri", url.href], ["content-digest", digest],
+    ];
+    if (id !== undefined) covered.push(["idempotency-key", id]);
+    const params = `(${covered.map(([name]) => `"${name}"`).join(" ")})` +
+      `;created=${Math.floor(Date.now() / 1000)};keyid="${this.keyId}";alg="${this.algorithm}"`;
+    const base = [...covered, ["@signature-params", params]]
+      .map(([name, value]) => `"${name}": ${value}`).join("\n");
+    const value = sign(this.hash, Buffer.from(base), { key: this.key, dsaEncoding: "ieee-p1363" });
+    return {
+      "Content-Digest": digest, "Signature-Input": `sig=${params}`,
+      "Signature": `sig=:${value.toString("base64")}:`,
+    };
+  }
+}
+
 export class Client {
   private readonly agent: Agent;
+  private readonly signer: Signer | undefined;
 
   constructor(private readonly options: Options) {
     const { ca, cert, key } = options;
+    if (options.sign) {
+      if (!cert || !key) throw new Error("requests are signed with cert and key");
+      this.signer = new Signer(cert, key);
+    }
     this.agent = new Agent({
       ca, keepAlive: true, minVersion: "TLSv1.3", ...(cert && { cert }), ...(key && { key }),
     });
@@ -111,10 +160,13 @@ export class Client {
     const headers: Record<string, string | number> = {
       "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body),
     };
-    if (requestId !== undefined) headers["Idempotency-Key"] = JSON.stringify(requestId);
+    const url = new URL(`${this.options.server}/v1/${encodeURIComponent(method)}`);
+    const id = requestId === undefined ? undefined : JSON.stringify(requestId);
+    if (id !== undefined) headers["Idempotency-Key"] = id;
+    if (this.signer) Object.assign(headers, this.signer.headers(url, body, id));
     if (this.options.token) headers["Authorization"] = "Bearer " + this.options.token;
     return new Promise((resolve, reject) => {
-      const sent = request(`${this.options.server}/v1/${encodeURIComponent(method)}`, {
+      const sent = request(url, {
         agent: this.agent, method: "POST", headers,
         signal: AbortSignal.timeout(this.options.timeout ?? 30_000),
       }, (answer) => {

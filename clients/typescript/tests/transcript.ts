@@ -1,11 +1,12 @@
-/** The transcript of the first page: URL of the server and folder of the credentials. */
+/** The transcript of the first page: "signed" or not, URL of the server, and folder of the credentials. */
 import { readFileSync } from "node:fs";
 import { Client, Refused } from "../src/index.js";
 
-const [server, credentials] = process.argv.slice(2) as [string, string];
+const [signed, server, credentials] = process.argv.slice(2) as [string, string, string];
 const file = (name: string) => readFileSync(`${credentials}/${name}`);
 const atm = new Client({
   server, ca: file("ca.crt"), cert: file("client.crt"), key: file("client.key"),
+  sign: signed === "signed",
 });
 const balance = async () => console.log((await atm.call("inquiry", { account: 100 })).result);
 
