@@ -188,11 +188,20 @@ func TestTrimmedJournalIsReplayedFromItsSnapshot(t *testing.T) {
 		t.Cleanup(func() { s.Close() })
 		return s, trimming.Snapshot(t, store, s)
 	}
+	once := func() atm.Status {
+		return g.do(g.desk, atm.Deposit, text("1"), text("1.00"), text("once"))
+	}
+	if s := once(); s.Receipt == "" || s.Code == atm.IdempotencyKeyExpired {
+		t.Fatalf("%+v", s)
+	}
 	older, _ := snapshot()
 	newer, base := snapshot()
 	snapshot()
 	if err := store.Trim(t.Context(), base); err != nil {
 		t.Fatal(err)
+	}
+	if s := once(); s.Code != atm.IdempotencyKeyExpired {
+		t.Errorf("a request id whose answer was trimmed: %+v", s)
 	}
 	holders, err := holder.NewHasher([]byte("the secret of a test"))
 	if err != nil {

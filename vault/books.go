@@ -30,7 +30,7 @@ type Entry struct {
 // Remembered is the entry that first answered a request id.
 type Remembered struct {
 	Index JournalIndex
-	Leaf  []byte
+	Leaf  []byte // nil if the journal was trimmed behind it
 }
 
 // An AnsweredRequest is a request id and the index in the journal of the entry that

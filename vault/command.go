@@ -158,7 +158,7 @@ func (c *Command) decide(b *Books, denials *flood.DenialBatch) (atm.Status, erro
 		return answer, nil // with the receipt of the first time
 	}
 	answer.Receipt = audit.Receipt(b.InLog(index), sum)
-	if c.idempotent() && answer.Code.Remembered() {
+	if c.idempotent() && answer.Code.Remembered() && b.requests.Peek(c.Request.Key) == nil {
 		b.remember(c.Request.Key, index, leaf)
 	}
 	return answer, nil
@@ -183,7 +183,10 @@ func (c *Command) answer(b *Books) (atm.Status, *Remembered, error) {
 		}
 	}
 	if c.idempotent() {
-		if first := b.requests.Peek(c.Request.Key); first != nil {
+		if first := b.requests.Peek(c.Request.Key); first != nil && first.Leaf == nil {
+			return refuse(atm.IdempotencyKeyExpired, fmt.Sprintf("The request id was answered by "+
+				"entry %d, which is not kept here any more", b.InLog(first.Index))), nil, nil
+		} else if first != nil {
 			return c.replay(b, *first)
 		}
 		if !c.Request.Minted.IsZero() && b.Now.Sub(c.Request.Minted) > requestid.Life {

@@ -3,6 +3,7 @@ package replay
 import (
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
@@ -55,7 +56,11 @@ func (r *requests) entry(problems *check.Problems, index vault.JournalIndex, e *
 		return
 	}
 	tail := key.Tail()
-	if first, twice := r.byTail[tail]; twice && requestid.Day(first.at) >= kept {
+	first, twice := r.byTail[tail]
+	if twice && e.Status.Code == atm.IdempotencyKeyExpired {
+		return // the journal did not keep the first answer
+	}
+	if twice && requestid.Day(first.at) >= kept {
 		problems.Add("entry %d: %s of %s was carried out again: entry %d answered its request "+
 			"id already",
 			index, e.Operation, e.Caller.Subject, first.index)

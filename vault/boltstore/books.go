@@ -87,6 +87,10 @@ func (v view) loadRequests(keys []requestid.Key, kept []days.Day) (
 			if !kept && err == nil {
 				continue
 			}
+			if err == nil && index < v.engine.base.Load().Index {
+				l.Found[key] = &vault.Remembered{Index: index}
+				break
+			}
 			var e chunk.Entry
 			if err == nil {
 				e, err = journal.At(index)

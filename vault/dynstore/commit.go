@@ -222,14 +222,13 @@ func (t *transaction) loadRequests(ctx context.Context, keys []requestid.Key) er
 			continue // or it is about to be swept away
 		}
 		index, err := codec.JournalIndex(item.Data)
-		if err == nil {
-			var e vault.Remembered
+		e := vault.Remembered{Index: index}
+		if err == nil && index >= t.from.Begins {
 			if e.Leaf, err = journal.leaf(index); table.Transient(err) {
 				return err
 			}
-			e.Index = index
-			l.Found[key] = &e
 		}
+		l.Found[key] = &e
 		if err != nil {
 			delete(l.Found, key)
 			l.Note(key, err)

@@ -112,8 +112,8 @@ const (
 	bornSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1) AND born >= $2
 		ORDER BY name FOR UPDATE NOWAIT`
 
-	requestsSQL = `SELECT r.key, r.index, r.day, j.leaf FROM requests r
-		LEFT JOIN journal j ON j.index = r.index WHERE r.key = ANY ($1)`
+	requestsSQL = `SELECT r.key, r.index, r.day, j.leaf, r.index < (SELECT begins FROM log)
+		FROM requests r LEFT JOIN journal j ON j.index = r.index WHERE r.key = ANY ($1)`
 )
 
 // load begins the transaction and reads what it needs. It locks the accounts first and the head
@@ -182,7 +182,8 @@ func (t *transaction) queueRequests(b *pgx.Batch) {
 	b.Queue(requestsSQL, keys).Query(database.Each(func(rows pgx.Rows) error {
 		var key, leaf []byte
 		var index, day int64
-		if err := rows.Scan(&key, &index, &day, &leaf); err != nil {
+		var trimmed bool
+		if err := rows.Scan(&key, &index, &day, &leaf, &trimmed); err != nil {
 			return err
 		}
 		if len(key) != len(requestid.Key{}) {
@@ -191,7 +192,7 @@ func (t *transaction) queueRequests(b *pgx.Batch) {
 		if leaf == nil && day < oldestDay(t.loaded.Now) {
 			return nil // its answer was trimmed, and it is about to be swept away
 		}
-		if leaf == nil {
+		if leaf == nil && !trimmed {
 			l.Note(requestid.Key(key), fmt.Errorf("there is no entry %d", index))
 			return nil
 		}

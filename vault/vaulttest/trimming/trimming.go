@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 	"example.com/atm/vault/ledger"
+	"example.com/atm/vault/requestid"
 	"example.com/atm/vault/vaulttest"
 	gocmp "github.com/google/go-cmp/cmp"
 )
@@ -28,6 +30,7 @@ func Run(t *testing.T, place func(t *testing.T) vaulttest.Place) {
 		"JournalBeginsAtItsBase":      testBegins,
 		"BaseThatDoesNotFitIsRefused": testRefused,
 		"TrimmedStoreGoesOn":          testGoesOn,
+		"TrimmedAnswerIsNotGivenAnew": testRequest,
 		"TrimmedStoreIsMoved":         testMoved(place),
 		"SnapshotHasEveryRecord":      testSnapshot(place),
 		"TrimmedStoreIsRebuilt":       testRebuilt,
@@ -102,16 +105,19 @@ func (b *bank) customers() []vault.Name {
 // deposit puts a cent into an account.
 func (b *bank) deposit(n vault.Name) {
 	b.t.Helper()
-	answer := b.ledger.Do(b.t.Context(), vault.Command{
+	if answer := b.ledger.Do(b.t.Context(), b.depositing(n)); answer.Code != atm.OK {
+		b.t.Fatal(answer)
+	}
+}
+
+func (b *bank) depositing(n vault.Name) vault.Command {
+	return vault.Command{
 		Event: audit.EventOp, Operation: atm.Deposit,
 		Args: []audit.Arg{{Name: "account", Value: string(n)}, {Name: "amount", Value: "0.01"}},
 		Caller: &atm.Caller{Principal: atm.Principal{
 			Subject: "user:demo", Roles: []atm.Role{atm.Customer},
 		}},
 		Rule: vault.Deposit{Account: n, Cash: vault.Cash("user:demo"), Amount: 1, Tell: true},
-	})
-	if answer.Code != atm.OK {
-		b.t.Fatal(answer)
 	}
 }
 
@@ -327,6 +333,44 @@ func testGoesOn(t *testing.T, b *bank) {
 	b.begins(b.store, b.at(4))
 	b.ledger = ledger.New(ledger.Config{Store: b.store, Signer: b.signer})
 	b.grow(50)
+}
+
+// testRequest sends a request id again whose answer was trimmed within the life of the id.
+func testRequest(t *testing.T, b *bank) {
+	requests, err := requestid.NewHasher([]byte("the secret of a test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := b.customers()[0]
+	cmd := b.depositing(name)
+	cmd.Request = requests.Hash(cmd.Caller, "once")
+	first := b.ledger.Do(t.Context(), cmd)
+	if again := b.ledger.Do(t.Context(), cmd); first.Code != atm.OK || again != first {
+		t.Fatalf("%+v, then %+v", first, again)
+	}
+	b.grow(2 * merkle.TileWidth)
+	b.note()
+	size, err := vault.JournalSize(t.Context(), b.store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.trim(b.base(b.log+(size-b.log)/merkle.TileWidth*merkle.TileWidth, 0))
+	before, err := b.store.Account(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		late := b.ledger.Do(t.Context(), cmd)
+		index, _, _ := strings.Cut(first.Receipt, " ")
+		if late.Code != atm.IdempotencyKeyExpired ||
+			!strings.Contains(late.Reason, "by entry "+index+",") || late.Receipt == "" {
+			t.Errorf("%+v", late)
+		}
+	}
+	if after, err := b.store.Account(t.Context(), name); err != nil ||
+		after.Balance != before.Balance {
+		t.Errorf("%d became %d, %v", before.Balance, after.Balance, err)
+	}
 }
 
 // noteMore notes what has come since the journal was trimmed at an index.
