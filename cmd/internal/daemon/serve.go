@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"example.com/atm/auth"
+	"example.com/atm/auth/signature"
 	"example.com/atm/auth/throttle"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/signed"
@@ -131,7 +133,7 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.TLS = certs.ServerConfig(reloader, s.keys.TLSClients(), s.opts.TLS12)
 	cfg.Name, cfg.Version = s.Name(), s.opts.Version
 	cfg.Audit, cfg.Published = s.dir.Audit(), s.log.files
-	cfg.KeepSigned = signed.Folder(s.dir.Signed()).Keep
+	cfg.KeepSigned = s.keepSigned
 	cfg.Seen = func() { s.log.watched.saw(time.Now()) }
 	cfg.Remarks = s.installation.remarks
 	cfg.Tokens, cfg.Issuers = s.keys.Own, s.keys.Foreign
@@ -144,6 +146,14 @@ func (s *Server) frontConfig() (server.Config, error) {
 	cfg.Log = s.opts.Log
 	cfg.CookieKey, err = s.keys.CookieKey()
 	return cfg, err
+}
+
+// keepSigned keeps what proves a signed request, unless the disk lacks the space for it.
+func (s *Server) keepSigned(record *signature.Record, cert *x509.Certificate, body []byte) error {
+	if err := s.installation.diskSpace(); err != nil {
+		return err
+	}
+	return signed.Folder(s.dir.Signed()).Keep(record, cert, body)
 }
 
 // sessionsFor finds sessions for sign-in.

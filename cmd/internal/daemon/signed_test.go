@@ -17,6 +17,7 @@ import (
 
 	"example.com/atm"
 	"example.com/atm/auth/signature"
+	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/daemontest"
 	"example.com/atm/cmd/internal/signed"
 )
@@ -219,5 +220,27 @@ func TestRequestsWithBadSignaturesAreNotCarriedOut(t *testing.T) {
 	}
 	if found, _ := os.ReadDir(filepath.Join(h.Data, "signed")); len(found) > 0 {
 		t.Errorf("%d folders of what is not proven are kept", len(found))
+	}
+}
+
+// TestNoSignatureIsKeptInTheDiskReserve requires more free space than any disk has.
+func TestNoSignatureIsKeptInTheDiskReserve(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	h := daemontest.StartOne(t, data, nil)
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	h = daemontest.StartOne(t, data, func(o *daemon.Options) { o.DiskReserve = 1 << 62 })
+	demo := h.TLS(t, "demo")
+	s, _ := signer(t, demo)
+	const inquiry = `{"account":100}`
+	resp, _ := h.PostJSON(t, daemontest.HTTPClient(t, demo), "inquiry", inquiry,
+		signing(t, s, inquiry))
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("%s %v", resp.Status, resp.Header)
+	}
+	if _, err := os.Stat(filepath.Join(data, "signed")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("something is kept: %v", err)
 	}
 }
