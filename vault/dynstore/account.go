@@ -1,6 +1,7 @@
 package dynstore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -26,7 +27,13 @@ const (
 
 func (accounts) of(r *vault.Records) any { return &r.Accounts }
 func (accounts) isDerived() bool         { return true }
-func (accounts) isBeside() bool          { return false }
+func (accounts) sort(r *vault.Records) {
+	slices.SortFunc(r.Accounts, func(a, b vault.Account) int {
+		return bytes.Compare(codec.AccountKey(a.Name), codec.AccountKey(b.Name))
+	})
+}
+
+func (accounts) isBeside() bool { return false }
 func (accounts) pks() []string {
 	return append(shardPKs(inAccounts), shardPKs(inInternal)...)
 }
@@ -126,7 +133,7 @@ func accountNameOf(key table.Key) (name vault.Name, err error) {
 			return name, nil
 		}
 	}
-	text, err := textOf(key.SK)
+	text, err := textOf(key.SK, nil)
 	name = vault.Name(text)
 	if err == nil && keyOfAccount(name) != key {
 		err = codec.ErrForm

@@ -171,7 +171,7 @@ func (t *transaction) fetch(ctx context.Context, keys []table.Key) error {
 
 const (
 	inRequests    = "request#"
-	requestDigits = 2 // of the key, which say where it lies
+	requestDigits = 1 // of the key, which say where it lies
 )
 
 func requestKey(key requestid.Key) table.Key {

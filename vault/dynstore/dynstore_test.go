@@ -16,7 +16,7 @@ import (
 
 // fewChecks is how many random histories a model is tried with, unless the command line or
 // ATM_SOAK says otherwise: the engine takes some milliseconds for each commit.
-const fewChecks = "20"
+const fewChecks = "8"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

@@ -46,7 +46,7 @@ func sealFile(k *secrets.Keys, f replicated.File) table.Item {
 }
 
 func openFile(k *secrets.Keys, i *table.Item) (f replicated.File, err error) {
-	name, err := textOf(i.SK)
+	name, err := textOf(i.SK, nil)
 	if err != nil {
 		return f, fmt.Errorf("file, key %s: %w", i.SK, err)
 	}

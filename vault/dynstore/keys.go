@@ -1,6 +1,7 @@
 package dynstore
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
@@ -26,9 +27,20 @@ func shardOf(sk string) int {
 
 func shardPK(kind string, shard int) string { return kind + "#" + strconv.FormatInt(int64(shard), 16) }
 
+const (
+	// maxSK bounds an SK, of which DynamoDB allows 1,024 bytes.
+	maxSK = 1000
+
+	emptySK = "%"  // of the empty key, because an SK is never empty
+	hashSK  = "%#" // begins the SK of a key that is too long: its hash follows
+)
+
 // textSK is the SK of a key that is text. Letters that a table may order in its own way, or a
-// console not show, are written as %XX.
+// console not show, are written as %XX. Callers may ask for keys of any length.
 func textSK(key []byte) string {
+	if len(key) == 0 {
+		return emptySK
+	}
 	var b strings.Builder
 	for _, c := range key {
 		if c > ' ' && c < 0x7f && c != '%' {
@@ -37,11 +49,29 @@ func textSK(key []byte) string {
 			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
+	if b.Len() > maxSK {
+		hash := sha256.Sum256(key)
+		return hashSK + hex.EncodeToString(hash[:])
+	}
 	return b.String()
 }
 
-// textOf reads what textSK returned.
-func textOf(sk string) ([]byte, error) {
+// longOf is what an item has beside an SK that is a hash: the key.
+func longOf(sk string, key []byte) []byte {
+	if !strings.HasPrefix(sk, hashSK) {
+		return nil
+	}
+	return key
+}
+
+// textOf reads the key that textSK was given, of which long has what longOf returned.
+func textOf(sk string, long []byte) ([]byte, error) {
+	switch {
+	case sk == emptySK:
+		return nil, nil
+	case strings.HasPrefix(sk, hashSK) && textSK(long) == sk:
+		return long, nil
+	}
 	var key []byte
 	for i := 0; i < len(sk); i++ {
 		if sk[i] != '%' {

@@ -1,9 +1,11 @@
 package dynstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.com/atm/vault"
 	"example.com/atm/vault/codec"
@@ -117,6 +119,9 @@ type kind interface {
 
 	// isDerived reports whether a replay of the journal makes the records again.
 	isDerived() bool
+
+	// sort puts the records of the kind in order of their keys.
+	sort(r *vault.Records)
 }
 
 // records are a kind whose records are each one item.
@@ -137,6 +142,12 @@ type records[K comparable, V any] struct {
 func (s *records[K, V]) of(r *vault.Records) any { return s.List(r) }
 func (s *records[K, V]) isDerived() bool         { return s.Derived }
 func (s *records[K, V]) isBeside() bool          { return s.beside }
+
+func (s *records[K, V]) sort(r *vault.Records) {
+	slices.SortFunc(*s.List(r), func(a, b V) int {
+		return bytes.Compare(s.ToKey(s.Key(&a)), s.ToKey(s.Key(&b)))
+	})
+}
 
 func (s *records[K, V]) pks() []string {
 	if !s.sharded {
@@ -206,7 +217,9 @@ func (s *records[K, V]) decode(k *secrets.Keys, key K, data []byte) (V, error) {
 
 // item is the item of a record.
 func (s *records[K, V]) item(k *secrets.Keys, v V) table.Item {
-	i := table.Item{Key: s.keyOf(s.Key(&v))}
+	key := s.Key(&v)
+	i := table.Item{Key: s.keyOf(key)}
+	i.Long = longOf(i.SK, s.ToKey(key))
 	if s.expires != nil {
 		i.Expires = s.expires(&v)
 	}
@@ -228,14 +241,14 @@ func (s *records[K, V]) write(k *secrets.Keys, r *vault.Records, _ history.Spine
 
 // record reads the record of an item, or of what it was.
 func (s *records[K, V]) record(k *secrets.Keys, i *table.Item, data []byte) (one V, err error) {
-	bytes, err := textOf(i.SK)
+	text, err := textOf(i.SK, i.Long)
 	if s.numbered {
-		bytes, err = numberOf(i.SK)
+		text, err = numberOf(i.SK)
 	}
 	if err != nil {
 		return one, fmt.Errorf("%s, key %s: %w", s.Name, i.SK, err)
 	}
-	key, err := s.FromKey(bytes)
+	key, err := s.FromKey(text)
 	if err == nil {
 		one, err = s.decode(k, key, data)
 	}

@@ -2,6 +2,7 @@ package dynstore
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"example.com/atm/vault"
@@ -23,14 +24,18 @@ func TestEveryKindIsStored(t *testing.T) {
 }
 
 func TestTextKeysReadBack(t *testing.T) {
-	for _, key := range []string{"user:demo", "a%b", "Zoë", "\x00", "100% \xff", "%41"} {
+	for _, key := range []string{
+		"user:demo", "a%b", "Zoë", "\x00", "100% \xff", "%41", "",
+		strings.Repeat("x", 2000), strings.Repeat("\xff", 1000),
+	} {
 		sk := textSK([]byte(key))
-		if got, err := textOf(sk); err != nil || string(got) != key {
+		got, err := textOf(sk, longOf(sk, []byte(key)))
+		if sk == "" || len(sk) > 1024 || err != nil || string(got) != key {
 			t.Errorf("%q is kept as %q and read as %q, %v", key, sk, got, err)
 		}
 	}
-	for _, sk := range []string{"%", "%4", "%zz"} {
-		if got, err := textOf(sk); err == nil {
+	for _, sk := range []string{"%4", "%zz", textSK([]byte(strings.Repeat("x", 2000)))} {
+		if got, err := textOf(sk, []byte("y")); err == nil {
 			t.Errorf("%q is read as %q", sk, got)
 		}
 	}

@@ -269,6 +269,7 @@ func (r *reader) All(ctx context.Context) (*vault.Records, error) {
 			if err != nil {
 				return err
 			}
+			kind.sort(&all) // they were in order of their shards
 		}
 		return nil
 	})

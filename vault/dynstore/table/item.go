@@ -15,6 +15,7 @@ type Item struct {
 	Key
 	Version uint64 // of the commit, or the use, that wrote it
 	Data    []byte
+	Long    []byte // what SK stands for, when that is too long for one; nil for SK itself
 
 	// Was is what the item was when a snapshot began that is still read, if it was written after
 	// that.
@@ -40,6 +41,7 @@ const (
 	attrHolder, attrUntil  = "holder", "until"
 	attrMark               = "mark"
 	attrExpires            = "expires"
+	attrLong               = "long"
 	itemOverhead           = 100 // bytes of an item beside its values, about
 	number10, numberOfBits = 10, 64
 )
@@ -60,6 +62,9 @@ func (i *Item) attributes() attributes {
 	a[attrVersion] = number(i.Version)
 	if i.Data != nil {
 		a[attrData] = bytes(i.Data)
+	}
+	if i.Long != nil {
+		a[attrLong] = bytes(i.Long)
 	}
 	if i.Was != nil {
 		a[attrWas] = number(i.Was.Version)
@@ -84,7 +89,7 @@ func (i *Item) attributes() attributes {
 
 // size is about how many bytes the item takes in a request.
 func (i *Item) size() int {
-	n := itemOverhead + len(i.PK) + len(i.SK) + len(i.Data) + len(i.Holder)
+	n := itemOverhead + len(i.PK) + len(i.SK) + len(i.Data) + len(i.Long) + len(i.Holder)
 	if i.Was != nil {
 		n += len(i.Was.Data)
 	}
@@ -97,6 +102,7 @@ func itemOf(a attributes) Item {
 	i := Item{
 		Key:     Key{textOf(a[attrPK]), textOf(a[attrSK])},
 		Version: uint64(numberOf(a[attrVersion])), Data: bytesOf(a[attrData]),
+		Long:   bytesOf(a[attrLong]),
 		Holder: textOf(a[attrHolder]), Mark: textOf(a[attrMark]), Until: numberOf(a[attrUntil]),
 		Expires: numberOf(a[attrExpires]),
 	}
