@@ -131,12 +131,11 @@ func TestClientThatOapiCodegenMakesPassesTheTranscript(t *testing.T) {
 	s.speaks(t, dir, filepath.Join(dir, "speak"))
 }
 
-func TestTypeScriptClientOverGeneratedTypesPassesTheTranscript(t *testing.T) {
-	t.Parallel()
+// buildTypeScript builds the package for TypeScript with the types of a server, in a folder.
+func buildTypeScript(t *testing.T, s *server) (dir string) {
+	t.Helper()
 	modules := filepath.Dir(filepath.Dir(installed(t, "openapi-typescript")))
-	npm := needs.Program(t, "npm")
-	s := startServer(t)
-	dir := t.TempDir()
+	dir = t.TempDir()
 	for _, part := range []string{"src", "tests"} {
 		source := os.DirFS(filepath.Join("../clients/typescript", part))
 		if err := os.CopyFS(filepath.Join(dir, part), source); err != nil {
@@ -155,15 +154,28 @@ func TestTypeScriptClientOverGeneratedTypesPassesTheTranscript(t *testing.T) {
 	if err := os.Symlink(modules, filepath.Join(dir, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
-	build := in(dir, npm, "run", "build")
+	build := in(dir, needs.Program(t, "npm"), "run", "build")
 	build.Env = append(os.Environ(), "ATM_OPENAPI="+s.document(t))
 	compile(t, build)
-	s.speaks(t, dir, needs.Program(t, "node"), "dist/tests/transcript.js", "unsigned")
-	s = startServer(t)
-	s.speaks(t, dir, needs.Program(t, "node"), "dist/tests/transcript.js", "signed")
-	if n := s.signatures(t); n != 7 {
-		t.Errorf("%d calls were signed", n)
-	}
+	return dir
+}
+
+func TestTypeScriptClientOverGeneratedTypes(t *testing.T) {
+	t.Parallel()
+	first := startServer(t)
+	dir := buildTypeScript(t, first)
+	node := needs.Program(t, "node")
+	t.Run("PassesTheTranscript", func(t *testing.T) {
+		first.speaks(t, dir, node, "dist/tests/transcript.js", "unsigned")
+		s := startServer(t)
+		s.speaks(t, dir, node, "dist/tests/transcript.js", "signed")
+		if n := s.signatures(t); n != 7 {
+			t.Errorf("%d calls were signed", n)
+		}
+	})
+	t.Run("MovesMoneyOnceWhenAnAnswerIsLost", func(t *testing.T) {
+		losesNothing(t, startServer(t), dir, node, "dist/tests/lost.js")
+	})
 }
 
 // signatures verifies what proves the signed requests of a server that was stopped, and counts
