@@ -321,6 +321,10 @@ func (r *Runner) record(ctx context.Context, s events.Snapshot) (*audit.Log, err
 var errOvertaken = errors.New("another server took a snapshot at the same moment, and writes the " +
 	"chapter")
 
+// errNotBehind reports a base that is not behind a snapshot in the archive.
+var errNotBehind = errors.New("the journal begins where the archive has no snapshot that it " +
+	"could begin with: somebody else trimmed it, and nothing is removed here")
+
 // baseAt is the base at the last complete bundle of a log that had size entries, without what is
 // about a snapshot.
 func (r *Runner) baseAt(ctx context.Context, log *audit.Log, size int64) (vault.Base, error) {
@@ -404,17 +408,24 @@ func (r *Runner) forget() error {
 }
 
 // prune makes the folder follow the base of the journal, whichever server set that: it keeps the
-// snapshot that the journal begins with, and removes files of the published log from before it.
+// snapshot that the journal begins with, and removes files of the published log from before it. It
+// removes nothing behind a base without such a snapshot, which no server has set.
 func (r *Runner) prune(ctx context.Context) error {
 	base, err := r.cfg.Store.Base(ctx)
 	if err != nil || base.Index <= r.begin {
 		return err
 	}
 	if _, err := os.Stat(Kept(r.cfg.Dir, base)); errors.Is(err, fs.ErrNotExist) {
-		_, err = Snapshot(ctx, r.cfg.Dir, base, r.cfg.Archive, r.begin)
+		path, err := Snapshot(ctx, r.cfg.Dir, base, r.cfg.Archive, r.begin)
+		if err == nil && path == "" {
+			err = errNotBehind
+		}
 		if err = errors.Join(err, r.forget()); err != nil {
 			return err
 		}
+	}
+	if base.State < base.Index {
+		return errNotBehind
 	}
 	return r.cfg.Prune(ctx, int64(base.Index-r.begin))
 }

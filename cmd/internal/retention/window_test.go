@@ -18,6 +18,7 @@ import (
 	"example.com/atm/audit"
 	"example.com/atm/audit/archive"
 	"example.com/atm/audit/checkpoint"
+	"example.com/atm/audit/merkle"
 	"example.com/atm/audit/publish"
 	"example.com/atm/cmd/internal/retention"
 	"example.com/atm/cmd/internal/storage"
@@ -417,6 +418,49 @@ func TestChapterHasTheSnapshotOfItsNewestEntry(t *testing.T) {
 	}
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLogIsKeptBehindABaseThatNoServerSet trims a journal as somebody does who has the role of a
+// server in a database, and no snapshot in the archive. The published log is then the only copy.
+func TestLogIsKeptBehindABaseThatNoServerSet(t *testing.T) {
+	b := newBank(t, 10_000*perOperation)
+	b.accounts(t, 1)
+	round := func() error {
+		t.Helper()
+		if err := b.log.Publish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return b.runner.Round(t.Context())
+	}
+	b.deposit(t, 300, 1)
+	if err := round(); err != nil {
+		t.Fatal(err)
+	}
+	b.deposit(t, 300, 1)
+	if err := round(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := b.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const at = 2 * merkle.TileWidth
+	edge, err := log.Edge(t.Context(), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.store.Trim(t.Context(), vault.Base{Index: at, State: at, Edge: edge}); err != nil {
+		t.Fatal(err)
+	}
+	if err := round(); err == nil || !strings.Contains(err.Error(), "somebody else trimmed it") {
+		t.Errorf("%v", err)
+	}
+	for _, bundle := range []int64{0, 1} {
+		name := merkle.Tile{Level: merkle.EntriesLevel, N: bundle, Width: merkle.TileWidth}
+		if _, err := os.Stat(filepath.Join(b.path("audit"), name.Path())); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
