@@ -295,6 +295,7 @@ func TestAttacksAreRefused(t *testing.T) {
 	t.Run("digest", a.attackDigest)
 	t.Run("token", a.attackTokens)
 	t.Run("combination", a.attackCombinations)
+	t.Run("signature", a.attackSignatures)
 	t.Run("http", a.attackHTTP)
 	t.Run("permission", a.attackPermissions)
 	t.Run("memo", a.attackMemos)

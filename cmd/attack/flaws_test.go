@@ -238,7 +238,7 @@ const module = "../.."
 // attack detects it. That takes minutes, so only make flaws does it. Whether each flaw still
 // has its place in the code is always checked.
 func TestPlantedFlawsAreCaught(t *testing.T) {
-	for _, f := range slices.Concat(flaws, consoleFlaws, paymentFlaws) {
+	for _, f := range slices.Concat(flaws, signatureFlaws, consoleFlaws, paymentFlaws) {
 		t.Run(strings.ReplaceAll(f.name, " ", "_"), func(t *testing.T) {
 			path, err := filepath.Abs(filepath.Join(module, f.file))
 			if err != nil {
