@@ -276,7 +276,7 @@ func TestModuleThatFailsEndsTheServer(t *testing.T) {
 	uri := auditModule(t, "log")[0]
 	data := filepath.Join(t.TempDir(), "atm-data")
 	h, served := serving(t, daemon.Options{Data: data, AuditKeys: []string{uri}})
-	demo := h.As(t, "demo")
+	demo := daemontest.At(t, h, h, "demo") // which does not try again
 	daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 1, "before"))
 	module := pkcs11.New("/usr/lib/softhsm/libsofthsm2.so")
 	if err := module.Finalize(); err != nil {

@@ -64,9 +64,6 @@ func TestModuleSignsForReplicas(t *testing.T) {
 	if third := auditKeyFile(t, b); third == second || third != auditKeyFile(t, a) {
 		t.Error("b does not sign by the keys of a")
 	}
-	stop(t, onB)
-	onB = with(b, newFirst...)
-	deposit(onA, onB)
 	stop(t, onA)
 	stop(t, onB)
 	for _, data := range []string{a, b} {
