@@ -35,18 +35,16 @@ func (accounts) sort(r *vault.Records) {
 
 func (accounts) isBeside() bool { return false }
 func (accounts) pks() []string {
-	return append(shardPKs(inAccounts), shardPKs(inInternal)...)
+	return append(shardPKs(inAccounts, manyShards), shardPKs(inInternal, fewShards)...)
 }
 
 // keyOfAccount is the key of the item of an account.
 func keyOfAccount(n vault.Name) table.Key {
 	key := codec.AccountKey(n)
 	if codec.IsNumbered(key) {
-		sk := numberSK(key[1:])
-		return table.Key{PK: shardPK(inAccounts, shardOf(sk)), SK: sk}
+		return shardKey(inAccounts, numberSK(key[1:]), manyShards)
 	}
-	sk := textSK(key[1:])
-	return table.Key{PK: shardPK(inInternal, shardOf(sk)), SK: sk}
+	return shardKey(inInternal, textSK(key[1:]), fewShards)
 }
 
 func (accounts) keys(asked *vault.Keys) []table.Key { return accountKeys(asked.Accounts) }

@@ -202,7 +202,7 @@ func (f *faulty) pass(r *http.Request, body []byte) (status int, header http.Hea
 // and asked again until it is answered OK, while a part of all requests meets a fault.
 func TestFaultsOnTheWayLoseAndDoubleNothing(t *testing.T) {
 	t.Parallel()
-	operations, clients := 600, 8
+	operations, clients := 400, 8
 	if os.Getenv("ATM_SOAK") != "" {
 		operations = 10_000
 	}

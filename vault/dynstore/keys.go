@@ -15,14 +15,18 @@ import (
 // A PK is the name of a kind, and of one of its shards: items with one PK lie together, and what
 // lies together can be written only so fast.
 
-// shards is how many shards a kind has whose records change with money.
-const shards = 16
+// How many shards a kind has, so that its items can be written fast from the start: DynamoDB splits
+// what stays hot by itself. Each pass over all items asks for every shard.
+const (
+	manyShards = 16 // of what changes with nearly every operation
+	fewShards  = 4
+)
 
-// shardOf spreads keys.
-func shardOf(sk string) int {
+// shardKey is the key of an item in one of the shards of its kind.
+func shardKey(kind, sk string, shards int) table.Key {
 	h := fnv.New32a()
 	h.Write([]byte(sk))
-	return int(h.Sum32() % shards)
+	return table.Key{PK: shardPK(kind, int(h.Sum32()%uint32(shards))), SK: sk}
 }
 
 func shardPK(kind string, shard int) string { return kind + "#" + strconv.FormatInt(int64(shard), 16) }

@@ -26,7 +26,7 @@ var kinds = []kind{
 	holds,
 	revocations,
 	&records[string, vault.Grant]{
-		Kind: codec.Grants, in: "grant", sharded: true,
+		Kind: codec.Grants, in: "grant", shards: fewShards,
 		check: func(_ *checker, g *vault.Grant) error {
 			if g.Spent < 0 || g.Spent > g.Cap {
 				return fmt.Errorf("it has spent %s of %s", g.Spent, g.Cap)
@@ -38,11 +38,11 @@ var kinds = []kind{
 	passkeys,
 	sessions,
 	&records[vault.MandateID, vault.Mandate]{
-		Kind: codec.Mandates, in: "mandate", numbered: true, sharded: true,
+		Kind: codec.Mandates, in: "mandate", numbered: true, shards: fewShards,
 	},
 	orders,
 	&records[vault.JournalIndex, vault.Reversal]{
-		Kind: codec.Reversals, in: "reversal", numbered: true, sharded: true,
+		Kind: codec.Reversals, in: "reversal", numbered: true, shards: fewShards,
 	},
 	books,
 	cursors,
@@ -51,7 +51,7 @@ var kinds = []kind{
 // The kinds that others name.
 var (
 	holds = &records[vault.HoldID, vault.Hold]{
-		Kind: codec.Holds, in: "hold", numbered: true, sharded: true,
+		Kind: codec.Holds, in: "hold", numbered: true, shards: fewShards,
 		check: func(c *checker, h *vault.Hold) error {
 			if !c.read.Chains.Has(h.Account) || vault.JournalIndex(h.ID) >= c.read.Size {
 				return errors.New("it is of nothing")
@@ -74,16 +74,16 @@ var (
 	}
 	revocations  = &records[string, people.Revocation]{Kind: codec.Revocations, in: "revocation"}
 	certificates = &records[string, people.Certificate]{
-		Kind: codec.Certificates, in: "certificate", sharded: true,
+		Kind: codec.Certificates, in: "certificate", shards: fewShards,
 		expires: func(c *people.Certificate) int64 { return expiry(c.NotAfter, certificateKept) },
 	}
-	passkeys = &records[string, people.Passkey]{Kind: codec.Passkeys, in: "passkey", sharded: true}
+	passkeys = &records[string, people.Passkey]{Kind: codec.Passkeys, in: "passkey", shards: fewShards}
 	sessions = &records[string, people.Session]{
-		Kind: codec.Sessions, in: "session", sharded: true,
+		Kind: codec.Sessions, in: "session", shards: fewShards,
 		expires: func(s *people.Session) int64 { return expiry(s.Ends, people.SessionKept) },
 	}
 	orders = &records[vault.OrderID, vault.Order]{
-		Kind: codec.Orders, in: "order", numbered: true, sharded: true,
+		Kind: codec.Orders, in: "order", numbered: true, shards: fewShards,
 	}
 	books   = &records[string, feeds.Book]{Kind: codec.Feeds, in: "feed"}
 	cursors = &records[feeds.ID, feeds.Cursor]{
@@ -129,8 +129,8 @@ type records[K comparable, V any] struct {
 	codec.Kind[K, V]
 	in       string // begins the PKs
 	numbered bool   // keys are numbers, not text
-	sharded  bool
-	beside   bool // no commit writes them
+	shards   int    // 0 for none
+	beside   bool   // no commit writes them
 
 	seal    func(*secrets.Keys, *V)       // its secrets; nil for none
 	open    func(*secrets.Keys, *V) error // what seal sealed
@@ -150,13 +150,13 @@ func (s *records[K, V]) sort(r *vault.Records) {
 }
 
 func (s *records[K, V]) pks() []string {
-	if !s.sharded {
+	if s.shards == 0 {
 		return []string{s.in}
 	}
-	return shardPKs(s.in)
+	return shardPKs(s.in, s.shards)
 }
 
-func shardPKs(in string) []string {
+func shardPKs(in string, shards int) []string {
 	pks := make([]string, shards)
 	for i := range pks {
 		pks[i] = shardPK(in, i)
@@ -170,8 +170,8 @@ func (s *records[K, V]) keyOf(key K) table.Key {
 	if s.numbered {
 		sk = numberSK(s.ToKey(key))
 	}
-	if s.sharded {
-		return table.Key{PK: shardPK(s.in, shardOf(sk)), SK: sk}
+	if s.shards > 0 {
+		return shardKey(s.in, sk, s.shards)
 	}
 	return table.Key{PK: s.in, SK: sk}
 }

@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/vault/dynstore"
 	"example.com/atm/vault/dynstore/dyntest"
+	"example.com/atm/vault/ledger"
 	"example.com/atm/vault/replicated"
 	"example.com/atm/vault/vaulttest"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -169,6 +171,9 @@ func TestTableOfTheTemplateHoldsTheBooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := create(t, dyntest.URL(name, engine.Address))
-	vaulttest.Furnish(t, store)
+	l := vaulttest.NewLedger(t, ledger.Config{Store: store, Signer: vaulttest.NewSigner(t)})
+	if s := l.Do(t.Context(), openAccount("1")); s.Code != atm.OK {
+		t.Errorf("%+v", s)
+	}
 	vaulttest.Sound(t, store)
 }

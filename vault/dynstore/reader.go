@@ -183,7 +183,7 @@ func (r *reader) Accounts(ctx context.Context, after uint64, limit int) ([]vault
 	}
 	above := numberSK(codec.NumberKey(after + 1)[1:])
 	var found []*table.Item
-	for _, pk := range shardPKs(inAccounts) {
+	for _, pk := range shardPKs(inAccounts, manyShards) {
 		some, err := r.table.List(ctx, pk, table.Range{From: above, Limit: limit})
 		if err != nil {
 			return nil, err

@@ -53,10 +53,7 @@ func furnish(t testing.TB, l *ledger.Ledger) {
 	for _, a := range accounts {
 		must(t, l, open(a, 100000))
 	}
-	for i := range 300 {
-		must(t, l, identified(t, deposit(accounts[i%3], atm.Amount(1+i)),
-			atm.RequestID(fmt.Sprint(accounts[0], " ", i))))
-	}
+	furnishDeposits(t, l, accounts)
 	must(t, l, transfer(accounts[0], accounts[1], 77))
 	first := must(t, l, authorize(accounts[0], 10, time.Hour))
 	second := must(t, l, authorize(accounts[0], 20, time.Hour))
@@ -103,6 +100,26 @@ func furnish(t testing.TB, l *ledger.Ledger) {
 	})
 	must(t, l, spend)
 	furnishAgreements(t, l, accounts[0], accounts[2])
+}
+
+// furnishDeposits deposits into accounts in turn, some of it in one commit.
+func furnishDeposits(t testing.TB, l *ledger.Ledger, accounts []vault.Name) {
+	t.Helper()
+	const deposits, together = 300, 12
+	var replies [together]ledger.Reply
+	for i := range deposits {
+		replies[i%together] = l.Begin(t.Context(), identified(t,
+			deposit(accounts[i%len(accounts)], atm.Amount(1+i)),
+			atm.RequestID(fmt.Sprint(accounts[0], " ", i))))
+		if i%together != together-1 {
+			continue
+		}
+		for _, reply := range replies {
+			if s := reply(); s.Code != atm.OK {
+				t.Fatalf("%+v", s)
+			}
+		}
+	}
 }
 
 // furnishAgreements makes mandates, standing orders and a reversal, some of which have ended.

@@ -124,11 +124,12 @@ func (b *bank) depositing(n vault.Name) vault.Command {
 // grow makes deposits until the journal has so many entries more.
 func (b *bank) grow(entries int) {
 	b.t.Helper()
+	const workers = 32
 	names := b.customers()
 	var all sync.WaitGroup
-	for worker := range 8 {
+	for worker := range workers {
 		all.Go(func() {
-			for i := worker; i < entries; i += 8 {
+			for i := worker; i < entries; i += workers {
 				b.deposit(names[i*i%len(names)])
 			}
 		})
