@@ -20,7 +20,7 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless zip
 
-.PHONY: test others tags replicas databases programs check lint tools soak flaws fuzz bench build release release-tools image image-test chart-test gateway deploy-test requirements packages
+.PHONY: test others tags replicas tables databases programs check lint tools soak flaws fuzz bench build release release-tools image image-test chart-test gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
@@ -34,7 +34,7 @@ LONG     := ./cmd/internal/daemon ./vault/pgstore ./cmd/attack
 PROGRAMS := cmd|deploy|cmd/internal/documents|vault/dynstore
 test: requirements lint release-tools gateway
 	@rm -f $(SKIPPED)
-	@$(MAKE) --no-print-directory -j4 others tags replicas databases programs
+	@$(MAKE) --no-print-directory -j4 others tags replicas tables databases programs
 	$(GO) test -race -parallel 4 -timeout 25m $(LONG) $$($(GO) list ./... | grep -vxE 'example.com/atm/($(PROGRAMS))')
 	@if [ -s $(SKIPPED) ]; then echo; echo "Not tried here:"; sort -u $(SKIPPED); fi
 
@@ -51,6 +51,11 @@ tags:
 # With ATM_REPLICAS=2 every server of the tests is two, on one database.
 replicas:
 	ATM_REPLICAS=2 $(GO) test -parallel 4 -timeout 15m ./cmd/attack ./cmd/internal/daemon
+
+# With ATM_DATABASE=dynamodb the database is a table of DynamoDB. The rest of it is in soak.
+ON_TABLES := ATM_DATABASE=dynamodb ATM_REPLICAS=2 $(GO) test -parallel 4
+tables:
+	$(ON_TABLES) -timeout 15m ./cmd/internal/daemon -run 'Test(ReplicasKnow|RequestIDIsAnswered|KeysRotatedOn|WrongFolders)'
 
 databases:
 	$(GO) test -parallel 4 -timeout 15m ./vault/pgstore -run 'Test(Pooled|Serializable|Trimmed)Store'
@@ -143,9 +148,10 @@ build:
 soak: DEBIAN += patroni etcd-server firefox-esr
 soak: packages
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered|InFirefox|TestLogOfAHundredThousandEntries|TestKilledServerLosesNoEvent|TestReplicaTakesOverFromTheOneThatDelivers'
-	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestRestoredServerGoesOnFromItsBackup'
+	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestAccountsMoveThroughEveryStore|TestRestoredServerGoesOnFromItsBackup'
 	$(GO) test ./vault/... -run KeepsTheContract -count 20 -timeout 2h
-	ATM_SOAK=1 $(GO) test ./vault/dynstore -v -timeout 1h -run TestFaultsOnTheWay
+	ATM_SOAK=1 $(GO) test ./vault/dynstore -v -timeout 1h
+	$(ON_TABLES) -timeout 1h ./cmd/attack ./cmd/internal/daemon
 	ATM_SOAK=1 $(GO) test ./vault/calendar ./teller/orders -v -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestVerifiedMeansThatSignedBytesAreWhole'
 
