@@ -73,10 +73,15 @@ func logSection(log atm.Record) Section {
 	if log.Get("witnesses") == true {
 		witnessed = whole(log.Get("witnessed"))
 	}
+	signer := forms.Cell{Text: "a key in the data folder"}
+	if log.Get("key_in_module") == true {
+		signer = forms.Cell{Text: "a key in a PKCS #11 module"}
+	}
 	return Section{Title: "Audit log", Facts: []Fact{
 		{"Origin", forms.Plain(log.Get("origin"))},
 		{"Entries", whole(log.Get("entries"))},
 		{"Published", whole(log.Get("published"))},
+		{"Signed by", signer},
 		{"Cosigned by witnesses", witnessed},
 		{"Seen from outside", forms.Moment(log.Get("watched"))},
 		{"Archived", archivedOf(log.Get("archive"))},

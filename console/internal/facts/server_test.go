@@ -39,3 +39,23 @@ func TestStatusSaysHowFarTheLogIsArchived(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusSaysWhereTheKeyOfTheLogIs(t *testing.T) {
+	for inModule, want := range map[bool]string{
+		false: "a key in the data folder", true: "a key in a PKCS #11 module",
+	} {
+		var shown string
+		for _, section := range facts.OfServer(atm.Record{{Name: "log", Value: atm.Record{
+			{Name: "key_in_module", Value: inModule},
+		}}}) {
+			for _, f := range section.Facts {
+				if f.Name == "Signed by" {
+					shown = f.Text
+				}
+			}
+		}
+		if shown != want {
+			t.Errorf("in a module: %t; shows %q", inModule, shown)
+		}
+	}
+}
