@@ -43,6 +43,11 @@ type Method[C any] struct {
 	// Structured says that the result may be an object or an array. It is a string otherwise.
 	Structured bool
 
+	// Result is an example of a structured result, which has every field: strings, int64, bool,
+	// []string, atm.Record, []atm.Record of one, and []any of examples where there are several
+	// types. Nil for one that is not described.
+	Result any
+
 	// Keyed says that the header Idempotency-Key names the intention of a call.
 	Keyed bool
 

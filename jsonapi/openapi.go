@@ -28,6 +28,9 @@ func document[C any](methods []Method[C], cfg *Config[C]) ([]byte, error) {
 		m := &methods[i]
 		name := schemaName(m.Name)
 		schemas[name+"Args"] = m.schema()
+		if m.Result != nil {
+			schemas[name+"Answer"] = dictSchema([]string{"OK"}, resultSchema(m.Result), done)
+		}
 		paths["/v1/"+m.Name] = obj{"post": m.operation(name)}
 	}
 	var b bytes.Buffer
@@ -123,7 +126,10 @@ func tags[C any](methods []Method[C]) (list []obj) {
 // operation describes a method.
 func (m *Method[C]) operation(name string) obj {
 	answer := "Answer"
-	if m.Structured {
+	switch {
+	case m.Result != nil:
+		answer = name + "Answer"
+	case m.Structured:
 		answer = "RecordAnswer"
 	}
 	op := obj{
@@ -254,12 +260,41 @@ var problemHelp = map[string]string{
 	"instance": "Names the entry by its index; missing when there is none.",
 }
 
+// done is the code of what was carried out.
+var done = obj{"type": "string", "enum": []string{string(atm.OK)}}
+
+// resultSchema describes results like example. They may have more fields in a later version.
+func resultSchema(example any) obj {
+	switch v := example.(type) {
+	case int64:
+		return obj{"type": "integer", "format": "int64"}
+	case bool:
+		return obj{"type": "boolean"}
+	case []string:
+		return obj{"type": "array", "items": obj{"type": "string"}}
+	case []atm.Record:
+		return obj{"type": "array", "items": resultSchema(v[0])}
+	case []any:
+		all := make([]obj, len(v))
+		for i := range v {
+			all[i] = resultSchema(v[i])
+		}
+		return obj{"oneOf": all}
+	case atm.Record:
+		properties, names := obj{}, make([]string, len(v))
+		for i, field := range v {
+			properties[field.Name], names[i] = resultSchema(field.Value), field.Name
+		}
+		return obj{"type": "object", "properties": properties, "required": names}
+	}
+	return obj{"type": "string"}
+}
+
 func baseSchemas() obj {
 	all := []string{}
 	for _, c := range codes[1:] {
 		all = append(all, string(c.Code))
 	}
-	done := obj{"type": "string", "enum": []string{string(atm.OK)}}
 	refused := obj{"type": "string", "enum": all, "description": "Why, for programs."}
 	anything := obj{"description": "A record, or a list of records; as the method says."}
 	text := obj{"type": "string", "description": "What the method tells; empty for nothing."}

@@ -65,6 +65,7 @@ func (j *jsonFace) methods() []jsonapi.Method[*session] {
 	for _, op := range methods.All() {
 		m := jsonapi.Method[*session]{
 			Name: string(op.Name), Help: op.Help, Structured: op.Structured,
+			Result:  op.Result,
 			Keyed:   op.Once || op.Position(methods.RequestID) >= 0,
 			Handler: j.handler(op.Name),
 		}

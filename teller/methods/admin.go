@@ -33,13 +33,13 @@ var administration = []Method{
 		Name:       atm.AccountOpen,
 		Help:       "Opens an account.",
 		Params:     []Param{paramAccount, paramOwner, paramOpening, paramHolder},
-		Structured: true,
+		Structured: true, Result: resultAccount,
 	},
 	{
 		Name:       atm.AccountShow,
 		Help:       "Shows the record of an account.",
 		Params:     []Param{paramAccount},
-		Structured: true,
+		Structured: true, Result: resultAccount,
 	},
 	{
 		Name: atm.AccountList,
@@ -47,26 +47,26 @@ var administration = []Method{
 			"at the end. With a filter a page " +
 			"may be short, or empty, and not the last.",
 		Params:     []Param{paramCursor, paramLimit, paramAccountFilter},
-		Structured: true,
-		answer:     rows(recordBytes, 1),
+		Structured: true, Result: page("accounts", resultAccount),
+		answer: rows(recordBytes, 1),
 	},
 	{
 		Name:       atm.AccountFreeze,
 		Help:       "Freezes an account: no money moves until it is unfrozen.",
 		Params:     []Param{paramAccount},
-		Structured: true,
+		Structured: true, Result: resultAccount,
 	},
 	{
 		Name:       atm.AccountUnfreeze,
 		Help:       "Lets a frozen account be used again.",
 		Params:     []Param{paramAccount},
-		Structured: true,
+		Structured: true, Result: resultAccount,
 	},
 	{
 		Name:       atm.AccountClose,
 		Help:       "Closes an empty account for good. Its number is not used again.",
 		Params:     []Param{paramAccount},
-		Structured: true,
+		Structured: true, Result: resultAccount,
 	},
 	{
 		Name: atm.AccountLimit,
@@ -100,7 +100,7 @@ var administration = []Method{
 					"left out.", Example: text("change"),
 			},
 		},
-		Structured: true,
+		Structured: true, Result: resultAccount,
 	},
 	{
 		Name: atm.CertIssue,

@@ -29,7 +29,7 @@ var lists = []Method{
 		Help: "Gives an account another owner, another name of its holder, or both. What " +
 			"is left out stays.",
 		Params:     []Param{paramAccount, paramOwner, paramHolder},
-		Structured: true,
+		Structured: true, Result: resultAccount,
 	},
 	{
 		Name: atm.AccountImport,
@@ -79,14 +79,14 @@ var lists = []Method{
 			"cursor of the page after it, " +
 			"empty at the end. A page may be short, or empty, and not the last.",
 		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
-		Structured: true,
-		answer:     rows(rowBytes, 1),
+		Structured: true, Result: page("holds", resultHold),
+		answer: rows(rowBytes, 1),
 	},
 	{
 		Name:       atm.HoldShow,
 		Help:       "Shows a hold and what became of it: pending, captured, released or expired.",
 		Params:     []Param{paramHold},
-		Structured: true,
+		Structured: true, Result: resultHold,
 	},
 	{
 		Name: atm.GrantList,
@@ -94,8 +94,8 @@ var lists = []Method{
 			"the cursor of the page after it, " +
 			"empty at the end. A page may be short, or empty, and not the last.",
 		Params:     []Param{paramCursor, paramLimit, paramOfAccount},
-		Structured: true,
-		answer:     rows(grantBytes, 1),
+		Structured: true, Result: page("grants", resultGrant),
+		answer: rows(grantBytes, 1),
 	},
 	{
 		Name:   atm.GrantRevoke,

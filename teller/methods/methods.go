@@ -19,6 +19,10 @@ type Method struct {
 	Params     []Param
 	Structured bool // the result may be a struct or an array
 
+	// Result is an example of a structured result, which has every field; nil for one that is not
+	// described.
+	Result any
+
 	// Once says that the request id of a header counts although no parameter has one: what is
 	// sent twice is made once.
 	Once bool
@@ -182,8 +186,8 @@ var money = []Method{
 			"and after all of the range. Of a range that begins before the server's entries do, " +
 			"it lists those since a time, which it tells.",
 		Params:     []Param{paramAccount, paramRange},
-		Structured: true,
-		answer:     rows(movementBytes, 1),
+		Structured: true, Result: resultStatement,
+		answer: rows(movementBytes, 1),
 	},
 	{
 		Name: atm.Receipt,
@@ -219,6 +223,6 @@ var money = []Method{
 	{
 		Name:       atm.Whoami,
 		Help:       "Tells who the caller is to this server.",
-		Structured: true,
+		Structured: true, Result: resultWhoami,
 	},
 }

@@ -64,8 +64,8 @@ var payments = []Method{
 		Help: "Lists the mandates on an account that go on: to a creditor, those that it may " +
 			"collect by.",
 		Params:     []Param{paramAccount},
-		Structured: true,
-		answer:     atMost(agreementsMost * recordBytes),
+		Structured: true, Result: []atm.Record{resultMandate},
+		answer: atMost(agreementsMost * recordBytes),
 	},
 	{
 		Name:   atm.MandateRevoke,
@@ -105,14 +105,14 @@ var payments = []Method{
 		Name:       atm.OrderList,
 		Help:       "Lists the standing orders of an account that go on.",
 		Params:     []Param{paramAccount},
-		Structured: true,
-		answer:     atMost(agreementsMost * recordBytes),
+		Structured: true, Result: []atm.Record{resultOrder},
+		answer: atMost(agreementsMost * recordBytes),
 	},
 	{
 		Name:       atm.OrderShow,
 		Help:       "Tells what is known of a standing order, and how its newest payment went.",
 		Params:     []Param{paramOrder},
-		Structured: true,
+		Structured: true, Result: resultOrder,
 	},
 	{
 		Name:   atm.OrderCancel,
@@ -140,7 +140,7 @@ var payments = []Method{
 			Name: "page", Kinds: []atm.Kind{atm.Struct}, Optional: true,
 			Help: "limit, 1 to 500, 50 when left out; cursor, next of the page before.",
 		}},
-		Structured: true,
-		answer:     rows(recordBytes, 1),
+		Structured: true, Result: resultNotices,
+		answer: rows(recordBytes, 1),
 	},
 }
