@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,9 +30,10 @@ func signatureCommand(env *ctl.Env) *cobra.Command {
 		Short: "Show and verify the signature of the request of an entry",
 		Long: `Show what the caller of an entry signed (RFC 9421), and verify it: the files in the folder of
 --signed are what the entry names by its hash, the signature is that of the key of the
-certificate, and it is for the operation of the entry and from its time. The arguments are in
-the body of the request as the caller wrote them, and in the entry as they were understood:
-that they agree is for you to see. A body with a secret or the name of a holder is not kept.
+certificate, and it is for the operation of the entry and from its time. Whether the holder of
+the certificate is the caller is for you to see, and so are the arguments: they are in
+the body of the request as the caller wrote them, and in the entry as they were understood.
+A body with a secret or the name of a holder is not kept.
 
 The folder is that of the server that answered. Without --signed it is beside the folder of
 the log, or ./atm-data/signed.
@@ -106,8 +108,13 @@ func sayProof(env *ctl.Env, entry *audit.Entry, p *signed.Proof) error {
 		fmt.Fprintf(env.Stdout, "entry has %s = %s\n", arg.Name, arg.Value)
 	}
 	return output.Verdict(env.Stdout, true, "verified", fmt.Sprintf("%s signed this %s at %s by "+
-		"the certificate with serial %x of %s", entry.Caller.Subject, entry.Operation,
+		"the certificate with serial %x of %s", signer(entry), entry.Operation,
 		p.Said.Created.Format(time.RFC3339), p.Certificate.SerialNumber, holder(p)))
+}
+
+// signer is the one who sent the request: under a grant, the actor and not the grantor.
+func signer(entry *audit.Entry) string {
+	return cmp.Or(entry.Caller.Actor, entry.Caller.Subject)
 }
 
 // holder names the holder of the certificate, as its authority does.
@@ -122,7 +129,7 @@ func holder(p *signed.Proof) string {
 type shownProof struct {
 	Index       int64         `json:"index"`
 	Signature   string        `json:"signature"`
-	Subject     string        `json:"subject"`
+	Signer      string        `json:"signer"`
 	Operation   string        `json:"operation"`
 	Created     time.Time     `json:"created"`
 	KeyID       string        `json:"keyid"`
@@ -139,7 +146,7 @@ type shownSigned struct {
 
 func inJSON(index int64, entry *audit.Entry, p *signed.Proof) *shownProof {
 	shown := &shownProof{
-		Index: index, Signature: entry.Caller.Signature, Subject: entry.Caller.Subject,
+		Index: index, Signature: entry.Caller.Signature, Signer: signer(entry),
 		Operation: string(entry.Operation), Created: p.Said.Created, KeyID: p.Said.KeyID,
 		Holder: holder(p), Certificate: p.Certificate.Raw,
 	}
