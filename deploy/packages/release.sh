@@ -56,9 +56,9 @@ completions() {
 	shift
 	mkdir -p "$to/bash" "$to/zsh" "$to/fish"
 	for program; do
-		go run -buildvcs=false "./cmd/$program" completion bash >"$to/bash/$program"
-		go run -buildvcs=false "./cmd/$program" completion zsh >"$to/zsh/_$program"
-		go run -buildvcs=false "./cmd/$program" completion fish >"$to/fish/$program.fish"
+		"$stage/here/$program" completion bash >"$to/bash/$program"
+		"$stage/here/$program" completion zsh >"$to/zsh/_$program"
+		"$stage/here/$program" completion fish >"$to/fish/$program.fish"
 	done
 }
 
@@ -81,6 +81,8 @@ rm -rf dist
 mkdir -p dist
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
+# For completions, which are the same on each system.
+compile "$(go env GOHOSTOS)" "$(go env GOHOSTARCH)" "$stage/here" atmserver atmclient atmctl
 for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	dir=$stage/atm-$version-linux-$arch
 	mkdir -p "$dir/bin" "$dir/systemd" "$dir/lib" "$dir/doc" "$dir/man"
