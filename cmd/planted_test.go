@@ -82,8 +82,8 @@ var plantings = []planting{
 `,
 	},
 	{
-		"vault/command.go", "b.requests.Peek(c.Request.Key); first != nil {",
-		`b.requests.Peek(c.Request.Key); first != nil && !atm.Planted("twice") {`,
+		"vault/command.go", "} else if first != nil {",
+		`} else if first != nil && !atm.Planted("twice") {`,
 	},
 	{
 		"cmd/internal/roster/roster.go", `"example.com/atm/auth"`,
