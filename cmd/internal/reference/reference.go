@@ -58,7 +58,8 @@ func markdown(root *cobra.Command) []byte {
 	b.WriteString(`# ENVIRONMENT AND FILES
 
 Every option is also an environment variable and a key in the TOML file of --config: --admin-listen is ATM_ADMIN_LISTEN
-and admin-listen. An option overrides a variable, and a variable overrides the file.
+and admin-listen. An option overrides a variable, and a variable overrides the file. A variable has one value, also of an
+option that is repeatable; in the file such an option can be an array.
 
 # EXIT STATUS
 
