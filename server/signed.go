@@ -72,8 +72,9 @@ func mayBePrivate(path string, body []byte) bool {
 			return isPrivate(op)
 		}
 	}
-	// The names of methods are in the body. One that is escaped is not looked for.
-	if bytes.ContainsAny(body, `\&`) {
+	// The names of methods are in the body. One that is written in another way is not looked for:
+	// with escapes, in UTF-16, which has zeros, or in pieces between comments or CDATA sections.
+	if bytes.ContainsAny(body, "\\&\x00") || bytes.Contains(body, []byte("<!")) {
 		return true
 	}
 	for _, name := range privateMethods() {
