@@ -53,11 +53,12 @@ func (c *Chain) Make(ctx context.Context, from *State, next Head, writes []Write
 	for i := range writes {
 		writes[i].prepare(to)
 	}
-	make := c.send
-	if !Fits(writes) {
-		make = c.sendStaged
+	var err error
+	if Fits(writes) {
+		err = c.send(ctx, from, to, writes, writes)
+	} else {
+		err = c.sendStaged(ctx, from, to, writes)
 	}
-	err := make(ctx, from, to, writes)
 	if errors.Is(err, replicated.ErrOutcome) {
 		c.gone.CompareAndSwap(nil, &err) // nothing is built on what nobody knows
 	}
@@ -127,17 +128,18 @@ func Fits(writes []Write) bool {
 	return len(writes) < table.MaxWrites && bytes < table.MaxBytes
 }
 
-// send makes a change in one transaction, which it sends until it is known what became of it. No
-// try can be made twice, or after another change: each is made on one version of the head alone,
-// and a version never comes back.
-func (c *Chain) send(ctx context.Context, from, to *State, writes []Write) error {
+// send makes a change in one transaction, which it sends until it is known what became of it: the
+// new head, and beside it all writes of the change, or none of them if they are staged. No try can
+// be made twice, or after another change: each is made on one version of the head alone, and a
+// version never comes back.
+func (c *Chain) send(ctx context.Context, from, to *State, beside, writes []Write) error {
 	item, err := to.item()
 	if err != nil {
 		return err
 	}
 	all := []table.Write{{Item: item, If: table.Same(from.Version)}}
-	for i := range writes {
-		all = append(all, writes[i].Write)
+	for i := range beside {
+		all = append(all, beside[i].Write)
 	}
 	token, begun, doubt := to.Commit(), time.Now(), false
 	for wait := (table.Backoff{}); ; wait.Pause(ctx) {
@@ -148,13 +150,13 @@ func (c *Chain) send(ctx context.Context, from, to *State, writes []Write) error
 		case err == nil:
 			c.noted(to, time.Since(sent))
 			return nil
-		case errors.As(err, &failed) && !slices.Contains(failed.Writes, 0):
-			return fmt.Errorf("%w: item %v is not of the version that the head says",
-				vault.ErrRefused, all[failed.Writes[0]].Item.Key)
-		case errors.As(err, &failed) && doubt:
-			return c.lookUp(context.WithoutCancel(ctx), to, writes)
-		case errors.As(err, &failed):
+		case errors.As(err, &failed) && slices.Contains(failed.Writes, 0):
+			if doubt {
+				return c.lookUp(context.WithoutCancel(ctx), to, writes)
+			}
 			return c.met(ctx, seen, failed.First)
+		case errors.As(err, &failed) && !doubt:
+			return c.differs(ctx, from, all[failed.Writes[0]].Item.Key)
 		case table.Doubtful(err):
 			if !doubt {
 				c.warn(err)
@@ -185,6 +187,19 @@ func (c *Chain) met(ctx context.Context, seen *State, head *table.Item) error {
 	return cmp.Or(err, ErrMoved)
 }
 
+// differs returns ErrMoved after a transaction met an item of another version, if a later change
+// has made it. If the head is what it was, something else has changed the item.
+func (c *Chain) differs(ctx context.Context, from *State, key table.Key) error {
+	now, err := c.Peek(ctx)
+	switch {
+	case err != nil:
+		return err
+	case now.Version != from.Version:
+		return ErrMoved
+	}
+	return fmt.Errorf("%w: item %v is not of the version that the head says", vault.ErrRefused, key)
+}
+
 // lookUp finds out whether a change was made, after the head has moved on: it cannot be made any
 // more. The newest head names it, or the journal has its entries.
 func (c *Chain) lookUp(ctx context.Context, to *State, writes []Write) error {
@@ -212,7 +227,7 @@ func (c *Chain) made(ctx context.Context, to *State, writes []Write) (done bool,
 	if slices.Contains(now.Recent, to.Commit()) {
 		return true, nil
 	}
-	if now.Version-to.Version < recent || to.Size == 0 {
+	if now.Version < to.Version || now.Version-to.Version < recent {
 		return false, nil // the head would name it
 	}
 	for i := range writes { // an entry of the journal has an id that no other one has
@@ -223,5 +238,5 @@ func (c *Chain) made(ctx context.Context, to *State, writes []Write) (done bool,
 		return err == nil && found != nil && found.Version == to.Version &&
 			string(found.Data) == string(writes[i].Item.Data), err
 	}
-	return false, nil
+	return false, nil // a change of the head alone may be made again
 }

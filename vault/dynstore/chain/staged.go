@@ -52,7 +52,7 @@ func (c *Chain) sendStaged(ctx context.Context, from, to *State, writes []Write)
 		return err
 	}
 	to.Staged = &Staged{ID: to.Commit(), Parts: len(parts), Version: to.Version}
-	err = c.send(ctx, from, to, nil)
+	err = c.send(ctx, from, to, nil, writes)
 	if err != nil {
 		if !errors.Is(err, replicated.ErrOutcome) { // nothing refers to them
 			c.Table.DoAll(ctx, removed(parts))

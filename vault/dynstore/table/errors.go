@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/atm/vault"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -79,13 +80,14 @@ func explain(err error) error {
 	return &Error{err, meaningOf(err)}
 }
 
-// explainCancelled says why a transaction was not done, which is sure. A condition that did not
-// hold counts more than what was in the way beside it.
+// explainCancelled says why a transaction was not done, which is sure. What was in the way of the
+// first write leaves open what that would have met, and so what the conditions of the others mean:
+// the items of a transaction change one after the other.
 func explainCancelled(err *types.TransactionCanceledException) error {
 	var failed Failed
 	means := refused
 	for i, reason := range err.CancellationReasons {
-		switch code := stringOf(reason.Code); code {
+		switch aws.ToString(reason.Code) {
 		case "ConditionalCheckFailed":
 			failed.Writes = append(failed.Writes, i)
 			if i == 0 && reason.Item != nil {
@@ -94,19 +96,15 @@ func explainCancelled(err *types.TransactionCanceledException) error {
 			}
 		case "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded":
 			means = later
+			if i == 0 {
+				return &Error{err, means}
+			}
 		}
 	}
 	if len(failed.Writes) > 0 {
 		return &failed
 	}
 	return &Error{err, means}
-}
-
-func stringOf(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 // meaningOf says what an error of one request means. Only what the service itself says is sure: a

@@ -35,16 +35,17 @@ type Image struct {
 
 // Names of the attributes.
 const (
-	attrPK, attrSK         = "pk", "sk"
-	attrVersion, attrData  = "v", "data"
-	attrWas, attrWasData   = "was", "was_data"
-	attrHolder, attrUntil  = "holder", "until"
-	attrMark               = "mark"
-	attrExpires            = "expires"
-	attrLong               = "long"
-	itemOverhead           = 100 // bytes of an item beside its values, about
-	number10, numberOfBits = 10, 64
+	attrPK, attrSK        = "pk", "sk"
+	attrVersion, attrData = "v", "data"
+	attrWas, attrWasData  = "was", "was_data"
+	attrHolder, attrUntil = "holder", "until"
+	attrMark              = "mark"
+	attrExpires           = "expires"
+	attrLong              = "long"
 )
+
+// itemOverhead is how many bytes an item has beside its values, about.
+const itemOverhead = 100
 
 type attributes = map[string]types.AttributeValue
 
@@ -128,7 +129,7 @@ func bytesOf(v types.AttributeValue) []byte {
 
 func numberOf(v types.AttributeValue) int64 {
 	if n, is := v.(*types.AttributeValueMemberN); is {
-		number, _ := strconv.ParseInt(n.Value, number10, numberOfBits)
+		number, _ := strconv.ParseInt(n.Value, 10, 64)
 		return number
 	}
 	return 0
