@@ -93,6 +93,9 @@ func TestReplicaThatWasTakenForDeadCommitsNothing(t *testing.T) {
 	if err := l.Close(); !errors.Is(err, replicated.ErrFenced) {
 		t.Errorf("it ended by %v", err)
 	}
+	if err := replica.RolledBack(); err != nil {
+		t.Errorf("the table went on, and it says %v", err)
+	}
 	if size, err := vault.JournalSize(t.Context(), program); size != 0 || err != nil {
 		t.Errorf("the journal has %d entries, %v", size, err)
 	}

@@ -13,6 +13,7 @@ package dynstore
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -108,7 +109,13 @@ func (s *Store) Newest() merkle.Head {
 }
 
 // RolledBack implements replicated.Store.
-func (s *Store) RolledBack() error { return s.chain.Err() }
+func (s *Store) RolledBack() error {
+	err := s.chain.Err()
+	if !errors.Is(err, replicated.ErrRolledBack) {
+		return nil // a replica that was fenced, or does not know an outcome, has seen nothing old
+	}
+	return err
+}
 
 // now is the time of a commit: that of this machine, and never before that of the commit before.
 func (s *Store) now(from *chain.State) time.Time {
