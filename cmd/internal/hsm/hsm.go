@@ -127,6 +127,8 @@ func (k *privateKey) try() error {
 	return err
 }
 
+var errClosed = errors.New("the key in the module is closed")
+
 // Public implements crypto.Signer.
 func (k *privateKey) Public() crypto.PublicKey { return k.public }
 
@@ -137,6 +139,9 @@ func (k *privateKey) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.session == 0 { // the module may be unloaded
+		return nil, errClosed
+	}
 	mechanism := []*pkcs11.Mechanism{pkcs11.NewMechanism(k.kind.mechanism(), nil)}
 	if err := k.module.SignInit(k.session, mechanism, k.object); err != nil {
 		return nil, fmt.Errorf("the module does not sign: %w", err)
