@@ -46,6 +46,9 @@ var (
 	ErrNoTable = errors.New("there is no such table")
 )
 
+// errThrottled reports a batch of which nothing was done.
+var errThrottled = errors.New("the table is throttled: nothing of a batch was done")
+
 // A Failed is an ErrCondition of a transaction: which of its writes met another item.
 type Failed struct {
 	Writes []int

@@ -37,23 +37,18 @@ func (t *Table) GetAll(ctx context.Context, keys []Key) (map[Key]*Item, error) {
 			left = append(left, key.attributes())
 		}
 	}
-	for wait := (Backoff{}); len(left) > 0; {
+	for len(left) > 0 {
 		n := min(len(left), askedAtOnce)
 		unread, err := t.getSome(ctx, left[:n], found)
 		if err != nil {
 			return nil, err
 		}
 		left = append(unread, left[n:]...)
-		if len(unread) == n { // the table is being throttled
-			wait.Pause(ctx)
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
 	}
 	return found, nil
 }
 
+// getSome reads at least one of the items.
 func (t *Table) getSome(ctx context.Context, keys []attributes, found map[Key]*Item) (
 	unread []attributes, err error,
 ) {
@@ -75,6 +70,9 @@ func (t *Table) getSome(ctx context.Context, keys []attributes, found map[Key]*I
 	}
 	for _, k := range out.UnprocessedKeys {
 		unread = append(unread, k.Keys...)
+	}
+	if len(unread) == len(keys) {
+		return nil, &Error{errThrottled, later}
 	}
 	return slices.Clip(unread), nil
 }

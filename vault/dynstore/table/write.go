@@ -170,27 +170,25 @@ func (t *Table) DoAll(ctx context.Context, writes []Write) error {
 }
 
 func (t *Table) doBatch(ctx context.Context, batch []types.WriteRequest) error {
-	for wait := (Backoff{}); len(batch) > 0; {
-		n := len(batch)
+	for len(batch) > 0 {
 		err := Patiently(ctx, func() error {
 			ctx, cancel := bounded(ctx)
 			defer cancel()
 			out, err := t.client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{
 				RequestItems: map[string][]types.WriteRequest{t.name: batch},
 			})
-			if err == nil {
-				batch = out.UnprocessedItems[t.name]
+			if err != nil {
+				return explain(err)
 			}
-			return explain(err)
+			left := out.UnprocessedItems[t.name]
+			if len(left) == len(batch) {
+				return &Error{errThrottled, later}
+			}
+			batch = left
+			return nil
 		})
 		if err != nil {
 			return err
-		}
-		if len(batch) == n {
-			wait.Pause(ctx)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
 		}
 	}
 	return nil
