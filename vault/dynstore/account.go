@@ -3,6 +3,7 @@ package dynstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -157,10 +158,12 @@ func (accounts) verify(ctx context.Context, k *secrets.Keys, i *table.Item, c *c
 		return
 	}
 	c.read.Account(&a, spine, func(id vault.HoldID) (vault.Hold, error) {
-		key := holds.keyOf(id)
-		item, err := c.store.table.Get(ctx, key)
-		if err != nil || item == nil {
-			return vault.Hold{}, fmt.Errorf("there is none: %w", err)
+		item, err := c.store.table.Get(ctx, holds.keyOf(id))
+		switch {
+		case err != nil:
+			return vault.Hold{}, err
+		case item == nil:
+			return vault.Hold{}, errors.New("there is none")
 		}
 		return codec.DecodeHold(id, item.Data)
 	})
