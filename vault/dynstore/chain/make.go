@@ -18,7 +18,7 @@ type Write struct {
 	table.Write
 
 	// Before is the item as it was, when the change has read it: nil for one that was not there.
-	// The item must still be so.
+	// The item must still be so, or have been removed because it had expired.
 	Before *table.Item
 	Read   bool
 
@@ -51,7 +51,7 @@ func (c *Chain) Make(ctx context.Context, from *State, next Head, writes []Write
 	to := &State{Head: next, Version: from.Version + 1}
 	to.Recent = append([]string{c.newID()}, from.Recent[:min(len(from.Recent), recent-1)]...)
 	for i := range writes {
-		writes[i].prepare(to)
+		writes[i].prepare(to, now)
 	}
 	var err error
 	if Fits(writes) {
@@ -85,14 +85,28 @@ func (c *Chain) readBefore(ctx context.Context, writes []Write) error {
 	return nil
 }
 
+// expiresWithin is how long before its time by this clock an item counts as expired: the table has
+// a clock of its own, and a change takes its time.
+const expiresWithin = time.Hour
+
+// unchanged is the condition that an item is as it was read. The table removes an item that has
+// expired at any time and leaves the head as it is. What was decided stays right: that an item is
+// over is read from the record, long before the item expires.
+func unchanged(before *table.Item, now time.Time) table.Condition {
+	switch {
+	case before == nil:
+		return table.Absent
+	case before.Expires != 0 && before.Expires <= now.Add(expiresWithin).Unix():
+		return table.SameOrAbsent(before.Version)
+	}
+	return table.Same(before.Version)
+}
+
 // prepare sets what the item was, its version and its condition.
-func (w *Write) prepare(to *State) {
+func (w *Write) prepare(to *State, now time.Time) {
 	w.Item.Version, w.Item.Was, w.If = to.Version, nil, table.Always
 	if w.Read {
-		w.If = table.Absent
-		if w.Before != nil {
-			w.If = table.Same(w.Before.Version)
-		}
+		w.If = unchanged(w.Before, now)
 	}
 	if !w.Kept || to.Snapshot == nil {
 		return

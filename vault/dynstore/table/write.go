@@ -28,6 +28,13 @@ func Same(version uint64) Condition {
 	return Condition{"v = :seen", attributes{":seen": number(version)}}
 }
 
+// SameOrAbsent writes when the item has this version, and when there is none.
+func SameOrAbsent(version uint64) Condition {
+	return Condition{
+		"attribute_not_exists(pk) OR v = :seen", attributes{":seen": number(version)},
+	}
+}
+
 // Older writes when there is no item, or one of a version before this one.
 func Older(version uint64) Condition {
 	return Condition{
