@@ -2,12 +2,10 @@ package dynstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"example.com/atm/audit"
-	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
 	"example.com/atm/vault/codec"
 	"example.com/atm/vault/dynstore/chain"
@@ -129,88 +127,6 @@ func requestOf(i *table.Item) (r vault.KeptRequest, err error) {
 		return r, fmt.Errorf("request id %s: %w", i.SK, err)
 	}
 	return r, nil
-}
-
-// Fill implements vault.Backend. Nothing of it can be seen before the head is made, which comes
-// last.
-func (s *Store) Fill(ctx context.Context, dump func(context.Context,
-	func(*vault.Part) error) (*vault.Trail, error),
-) error {
-	return s.exclude(ctx, func() error {
-		now, err := s.chain.Read(ctx)
-		if err != nil {
-			return err
-		}
-		if now.Size > 0 {
-			return vault.ErrNotEmpty
-		}
-		spines := make(history.Spines)
-		trail, err := dump(ctx, func(part *vault.Part) error {
-			return s.fillPart(ctx, part, spines)
-		})
-		if err != nil {
-			return err
-		}
-		return s.chain.Change(ctx, func(now *chain.State, next *chain.Head) ([]chain.Write,
-			error,
-		) {
-			if now.Size > 0 {
-				return nil, vault.ErrNotEmpty
-			}
-			return s.begun(ctx, trail, next)
-		})
-	})
-}
-
-// begun makes the head of books that were filled.
-func (s *Store) begun(ctx context.Context, trail *vault.Trail, next *chain.Head) ([]chain.Write,
-	error,
-) {
-	var err error
-	if next.Tree, err = trail.Head.MarshalBinary(); err != nil {
-		return nil, err
-	}
-	next.Size, next.People = trail.Size(), trail.Size()
-	next.Checkpoint, next.Logs = trail.Checkpoint, trail.Logs
-	next.Begins, next.Removed = trail.Base.Index, trail.Base.Index
-	if next.Size > next.Begins {
-		e, err := s.journal(ctx).At(next.Size - 1)
-		if err != nil {
-			return nil, err
-		}
-		next.Last = merkle.LeafHash(e.Leaf)
-		if entry, err := audit.ParseEntry(e.Leaf); err == nil {
-			next.At = entry.Time.UnixMicro()
-		}
-	}
-	if trail.Base.Index == 0 {
-		return nil, nil
-	}
-	return writeBase(trail.Base)
-}
-
-func writeBase(base vault.Base) ([]chain.Write, error) {
-	data, err := json.Marshal(base)
-	return []chain.Write{{Write: table.Write{Item: table.Item{Key: baseKey, Data: data}}}}, err
-}
-
-// filledVersion is the version of what was filled: that of a change before all others.
-const filledVersion = 1
-
-func (s *Store) fillPart(ctx context.Context, part *vault.Part, spines history.Spines) error {
-	entries, err := entriesOf(part.First, part.Leaves)
-	if err != nil {
-		return err
-	}
-	writes := recordWrites(s.keys, &part.Records, spines,
-		chunksOf(part.First, entries, spines))
-	for _, r := range part.Requests {
-		writes = append(writes, table.Write{Item: requestItem(r.Key, r.Index, r.Day)})
-	}
-	for i := range writes {
-		writes[i].Item.Version = filledVersion
-	}
-	return s.table.DoAll(ctx, writes)
 }
 
 // recordWrites are writes of records beside other items.

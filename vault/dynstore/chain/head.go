@@ -48,7 +48,13 @@ type Head struct {
 
 	// Unfinished says what was interrupted and has to be done again before a replica starts.
 	Unfinished string `json:",omitempty"`
+
+	// Filled is what of the journal a move into the table may have written, until its end.
+	Filled *Span `json:",omitempty"`
 }
+
+// A Span is the entries of the journal from From on and before To.
+type Span struct{ From, To vault.JournalIndex }
 
 // A Journal is the state of the journal.
 type Journal struct {
