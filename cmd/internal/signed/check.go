@@ -1,6 +1,7 @@
 package signed
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -66,6 +67,9 @@ func (f Folder) Check(entry *audit.Entry) (*Proof, error) {
 			return nil, err
 		}
 	}
+	if err := holds(p.Certificate, entry.Caller); err != nil {
+		return nil, err
+	}
 	p.Body, err = f.Body(p.Said)
 	if errors.Is(err, ErrNotKept) {
 		err = nil
@@ -92,6 +96,24 @@ func compare(said *signature.Statement, entry *audit.Entry) error {
 		}
 	}
 	return nil
+}
+
+// holds returns an error unless a certificate is one of the caller. The entry names that of a
+// caller who signed in by it. One who signed in by a token or a password is named by the only URI
+// of the certificate, in the trust domain of whatever authority issued it.
+func holds(cert *x509.Certificate, by *atm.Caller) error {
+	if by.Method == "mtls" {
+		return nil // compare has compared it
+	}
+	sender := cmp.Or(by.Actor, by.Subject) // under a grant, the actor and not the grantor
+	if len(cert.URIs) == 1 {
+		id := cert.URIs[0]
+		if id.Scheme == "spiffe" && id.EscapedPath() == "/"+strings.Replace(sender, ":", "/", 1) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the caller is %s, and signed by a certificate of %v", ErrDiffers, sender,
+		cert.URIs)
 }
 
 // callsFor reports whether a call of an operation can be sent to a path.

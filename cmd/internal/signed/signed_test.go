@@ -10,6 +10,7 @@ import (
 	"errors"
 	"math/big"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -30,7 +31,9 @@ func proof(t *testing.T) (*signature.Record, *x509.Certificate) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), URIs: []*url.URL{
+		{Scheme: "spiffe", Host: "test.example", Path: "/user/demo"},
+	}}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +154,19 @@ func TestProofIsOfItsEntryAlone(t *testing.T) {
 	}{
 		"its entry":          {func(*audit.Entry) {}, nil},
 		"a reading by token": {func(e *audit.Entry) { e.Caller.Method = "jwt" }, nil},
-		"nobody":             {func(e *audit.Entry) { e.Caller = nil }, signed.ErrUnsigned},
+		"a password of another subject": {func(e *audit.Entry) {
+			e.Caller.Method, e.Caller.Subject = "digest", "user:mallory"
+		}, signed.ErrDiffers},
+		"a token of a service of that name": {func(e *audit.Entry) {
+			e.Caller.Method, e.Caller.Subject = "jwt", "service:demo"
+		}, signed.ErrDiffers},
+		"a token of the actor under a grant": {func(e *audit.Entry) {
+			e.Caller.Method, e.Caller.Subject, e.Caller.Actor = "jwt", "user:bob", "user:demo"
+		}, nil},
+		"a token of another actor": {func(e *audit.Entry) {
+			e.Caller.Method, e.Caller.Actor = "jwt", "user:bob"
+		}, signed.ErrDiffers},
+		"nobody": {func(e *audit.Entry) { e.Caller = nil }, signed.ErrUnsigned},
 		"an unsigned entry": {
 			func(e *audit.Entry) { e.Caller.Signature = "" }, signed.ErrUnsigned,
 		},
@@ -176,6 +191,7 @@ func TestProofIsOfItsEntryAlone(t *testing.T) {
 	} {
 		entry := &audit.Entry{
 			Time: time.Now(), Operation: atm.Deposit, Caller: &atm.Caller{
+				Principal: atm.Principal{Subject: "user:demo"},
 				Credential: atm.Credential{
 					Method: "mtls", SHA256: base64.StdEncoding.EncodeToString(sum[:]),
 				},

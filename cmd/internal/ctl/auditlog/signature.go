@@ -30,10 +30,11 @@ func signatureCommand(env *ctl.Env) *cobra.Command {
 		Short: "Show and verify the signature of the request of an entry",
 		Long: `Show what the caller of an entry signed (RFC 9421), and verify it: the files in the folder of
 --signed are what the entry names by its hash, the signature is that of the key of the
-certificate, and it is for the operation of the entry and from its time. Whether the holder of
-the certificate is the caller is for you to see, and so are the arguments: they are in
-the body of the request as the caller wrote them, and in the entry as they were understood.
-A body with a secret or the name of a holder is not kept.
+certificate, and it is for the operation of the entry and from its time. The certificate is the
+one by which the caller signed in, or, after a token or a password, one whose URI names the
+caller. Whether its authority is to be trusted is for you to see, and so are the arguments: they
+are in the body of the request as the caller wrote them, and in the entry as they were
+understood. A body with a secret or the name of a holder is not kept.
 
 The folder is that of the server that answered. Without --signed it is beside the folder of
 the log, or ./atm-data/signed.
