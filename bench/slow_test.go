@@ -32,6 +32,9 @@ func BenchmarkSlowDisk(b *testing.B) {
 		{"slow-deposit/pgbench-16", rate, "deposit/16", []string{"pgbench/16"}},
 		{"slow-deposit/group-64", rate, "deposit/64", []string{"group/64"}},
 		{"slow-deposit/group-16", rate, "deposit/16", []string{"group/16"}},
+		// Commits on one row take turns: each has a sync of its own.
+		{"slow-hot/pgbench-hot-64", rate, "hot/64", []string{"pgbench-hot/64"}},
+		{"slow-deposit/pgbench-hot-64", rate, "deposit/64", []string{"pgbench-hot/64"}},
 		{"slow-alone/commit", p50, "deposit/1", []string{"group/1"}},
 	})
 }
@@ -50,5 +53,9 @@ func (env *environment) slowCases() (all []bench) {
 			}})
 		}
 	}
-	return all
+	return append(all,
+		bench{"hot/64", func(b *testing.B) result {
+			return env.small.load(b, "-accounts", "1", "-clients", "64")
+		}},
+		bench{"pgbench-hot/64", func(b *testing.B) result { return env.pgbench(b, 64, "100") }})
 }

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 to=${1:?usage: stage-doc.sh FOLDER}
-git ls-files README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE 'docs/*.md' 'docs/*.png' examples \
+git ls-files README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE 'docs/*.md' 'docs/*.png' 'docs/*.svg' examples \
 	deploy/haproxy.cfg deploy/witness-policy.example deploy/prometheus/alerts.yml deploy/grafana \
 	deploy/patroni deploy/lvs deploy/atm.ec2.sub deploy/ami-run.sh deploy/compose.yaml deploy/compose \
 	deploy/chart deploy/kubernetes.yaml deploy/dynamodb deploy/test/standins.sh |
