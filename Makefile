@@ -170,7 +170,7 @@ fuzz:
 # Ratios over the wire, medians over ROUNDS interleaved rounds, in bench.json: two of
 # them are compared by "go run ./bench/compare OLD NEW". The small benchmarks are
 # in the form that benchstat reads.
-bench: packages
+bench: requirements
 	$(GO) test ./bench -run '^$$' -bench All -benchtime $(ROUNDS)x -timeout 2h -args -json $(CURDIR)/bench.json
 	$(GO) run ./bench/compare bench.json
 	$(GO) run ./bench/plot bench.json docs/performance

@@ -88,7 +88,8 @@ func TestEachKindOfLoadIsMeasured(t *testing.T) {
 	env := newEnvironment(t)
 	for _, args := range []string{
 		"-op deposit", "-op inquiry", "-op mix", "-op multicall", "-no-ids", "-fresh",
-		"-accounts 1", "-split", "-op statement", "-op day -pace 1000", "-sign-in digest", "-sign-in token", "-json -op inquiry",
+		"-accounts 1", "-split", "-op statement", "-op day -pace 1000",
+		"-sign-in digest", "-sign-in token", "-json -op inquiry",
 		"-json -op deposit", "-json -op multicall",
 	} {
 		r := env.small.load(t, append(strings.Fields(args), "-calls", "40", "-clients", "4")...)

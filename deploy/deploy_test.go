@@ -165,6 +165,22 @@ func TestAlertsFireWhenTheyShouldAndHaveRunbooks(t *testing.T) {
 
 const version = "0.9.8765" // unlike that of a module
 
+// sources returns a copy of the sources, with the programs of .tools.
+func sources(t *testing.T) (folder string) {
+	t.Helper()
+	folder = filepath.Join(t.TempDir(), "source")
+	run(t, ".", "git", "clone", "-q", "..", folder)
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(root, ".tools"),
+		filepath.Join(folder, ".tools")); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
 // release builds a release for this machine and some others out of a copy of the sources, and
 // returns the folder with its files, and the public key of who signed it.
 func release(t *testing.T, desktops string) (dist, signer string) {
@@ -172,16 +188,7 @@ func release(t *testing.T, desktops string) (dist, signer string) {
 	dir := t.TempDir()
 	key := filepath.Join(dir, "key")
 	run(t, dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key)
-	source := filepath.Join(dir, "source")
-	run(t, ".", "git", "clone", "-q", "..", source)
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(root, ".tools"),
-		filepath.Join(source, ".tools")); err != nil {
-		t.Fatal(err)
-	}
+	source := sources(t)
 	cmd := exec.Command("deploy/packages/release.sh", version, key, "http://releases.invalid/atm")
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "ARCHITECTURES=amd64", "DESKTOPS="+desktops)

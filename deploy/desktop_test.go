@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,7 +31,7 @@ func testDesktops(t *testing.T, dist string) {
 		},
 		{
 			"atm-" + version + "-macos-arm64", "", "darwin", "arm64",
-			untarred(t, filepath.Join(dist, "atm-"+version+"-macos-arm64.tar.gz")), isMac,
+			untar(t, filepath.Join(dist, "atm-"+version+"-macos-arm64.tar.gz")), isMac,
 		},
 	} {
 		for _, file := range []string{
@@ -128,16 +129,19 @@ func unzipped(t *testing.T, file string) map[string][]byte {
 	return files
 }
 
-func untarred(t *testing.T, file string) map[string][]byte {
+// untar reads the files of a tar, which may be compressed. Its programs may be run.
+func untar(t *testing.T, file string) map[string][]byte {
 	t.Helper()
 	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	plain, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
+	var plain io.Reader = f
+	if strings.HasSuffix(file, ".gz") {
+		if plain, err = gzip.NewReader(f); err != nil {
+			t.Fatal(err)
+		}
 	}
 	files := make(map[string][]byte)
 	for r := tar.NewReader(plain); ; {
@@ -148,7 +152,7 @@ func untarred(t *testing.T, file string) map[string][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if files[h.Name], err = io.ReadAll(r); err != nil {
+		if files[path.Clean(h.Name)], err = io.ReadAll(r); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(h.Name, "/bin/atm") && h.Mode&0o111 != 0o111 {

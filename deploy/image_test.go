@@ -42,16 +42,7 @@ type descriptor struct {
 // and returns the folder with its files.
 func buildImage(t *testing.T, key string) (dist string) {
 	t.Helper()
-	source := filepath.Join(t.TempDir(), "source")
-	run(t, ".", "git", "clone", "-q", "..", source)
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(root, ".tools"),
-		filepath.Join(source, ".tools")); err != nil {
-		t.Fatal(err)
-	}
+	source := sources(t)
 	cmd := exec.Command("deploy/image/build.sh", version, key)
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "ARCHITECTURES="+runtime.GOARCH)
@@ -122,30 +113,6 @@ func checkSigned(t *testing.T, dist, key string) {
 		}
 	}
 	run(t, dist, "sha256sum", "-c", "--quiet", "image.SHA256SUMS")
-}
-
-// untar reads the files of a tar.
-func untar(t *testing.T, file string) map[string][]byte {
-	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	files := make(map[string][]byte)
-	in := tar.NewReader(f)
-	for {
-		h, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return files
-		}
-		if err == nil {
-			files[path.Clean(h.Name)], err = io.ReadAll(in)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // readLayout checks an OCI image layout, and returns the layer.

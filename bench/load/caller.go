@@ -59,8 +59,8 @@ type caller struct {
 	took   []time.Duration
 	next   time.Time // of the next call, if there is a pace
 
-	request []byte // the whole of it
-	body    []byte // of the request
+	request []byte // with its body
+	body    []byte
 
 	authorization string // of a token
 	digest        digest
@@ -220,7 +220,7 @@ const (
 	callEnd   = "</params>\n</methodCall>\n"
 )
 
-// A share of what a day has, out of ten calls.
+// day is what ten calls of a day are, in the mean.
 var day = [10]string{
 	"statement", "transfer", "transfer", "deposit", "deposit", "deposit", "inquiry", "inquiry",
 	"inquiry", "inquiry",

@@ -32,14 +32,14 @@ type measurement struct {
 // A plot is drawn over the number of clients. Both axes are logarithmic.
 type plot struct {
 	file, title, unit string
-	of                func(measurement) float64
 	lines             []line
 }
 
-// A line joins the medians of a case.
+// A line joins the medians of a figure of a case.
 type line struct {
 	name, label, color string
 	dashed             bool
+	of                 func(measurement) float64
 }
 
 // The colours can be told from each other by those who see no red or no green (Okabe and Ito).
@@ -53,20 +53,22 @@ const (
 
 func plots() []plot {
 	rate := func(m measurement) float64 { return m.Rate }
+	p50 := func(m measurement) float64 { return m.P50 / 1e3 }
+	p99 := func(m measurement) float64 { return m.P99 / 1e3 }
 	return []plot{
-		{"rate.svg", "Operations a second by clients", "", rate, []line{
-			{"deposit", "deposit", orange, false},
-			{"inquiry", "inquiry", blue, false},
-			{"bare", "bare", grey, false},
-			{"group", "group", green, false},
-			{"pgbench", "pgbench", purple, false},
-			{"python", "python", grey, true},
+		{"rate.svg", "Operations a second by clients", "", []line{
+			{"deposit", "deposit", orange, false, rate},
+			{"inquiry", "inquiry", blue, false, rate},
+			{"bare", "bare", grey, false, rate},
+			{"group", "group", green, false, rate},
+			{"pgbench", "pgbench", purple, false, rate},
+			{"python", "python", grey, true, rate},
 		}},
-		{"wait.svg", "Median wait of a deposit by clients, and p99 (dashed)", " ms", nil, []line{
-			{"deposit", "deposit", orange, false},
-			{"deposit", "deposit, p99", orange, true},
-			{"bare", "bare", grey, false},
-			{"bare", "bare, p99", grey, true},
+		{"wait.svg", "Median wait of a deposit by clients, and p99 (dashed)", " ms", []line{
+			{"deposit", "deposit", orange, false, p50},
+			{"deposit", "deposit, p99", orange, true, p99},
+			{"bare", "bare", grey, false, p50},
+			{"bare", "bare, p99", grey, true, p99},
 		}},
 	}
 }
@@ -100,15 +102,8 @@ func run(args []string) error {
 // A point is a median.
 type point struct{ clients, value float64 }
 
-// points are those of a line, by clients.
-func (p *plot) points(l line, rounds map[string][]measurement) (all []point) {
-	of := p.of
-	if of == nil {
-		of = func(m measurement) float64 { return m.P50 / 1e3 }
-		if l.dashed {
-			of = func(m measurement) float64 { return m.P99 / 1e3 }
-		}
-	}
+// points are those of the line, by clients.
+func (l *line) points(rounds map[string][]measurement) (all []point) {
 	for name, list := range rounds {
 		before, clients, _ := strings.Cut(name, "/")
 		n, err := strconv.Atoi(clients)
@@ -117,7 +112,7 @@ func (p *plot) points(l line, rounds map[string][]measurement) (all []point) {
 		}
 		var values []float64
 		for _, m := range list {
-			values = append(values, of(m))
+			values = append(values, l.of(m))
 		}
 		slices.Sort(values)
 		all = append(all, point{float64(n), values[len(values)/2]})
@@ -137,7 +132,7 @@ const (
 func (p *plot) draw(rounds map[string][]measurement) string {
 	lowest, highest := math.Inf(1), 0.0
 	for _, l := range p.lines {
-		for _, at := range p.points(l, rounds) {
+		for _, at := range l.points(rounds) {
 			lowest, highest = min(lowest, at.value), max(highest, at.value)
 		}
 	}
@@ -159,7 +154,7 @@ func (p *plot) draw(rounds map[string][]measurement) string {
 	p.grid(&b, lowest, highest, x, y)
 	var labels []label
 	for _, l := range p.lines {
-		all := p.points(l, rounds)
+		all := l.points(rounds)
 		if len(all) == 0 {
 			continue
 		}
