@@ -380,18 +380,13 @@ func (d *deceiver) fork(t *testing.T) {
 	early := filepath.Join(t.TempDir(), "atm-data")
 	data := filepath.Join(d.dir, "atm-data")
 	compile(t, exec.Command("cp", "-r", data, early))
+	fork := signedSize(filepath.Join(early, "audit", "checkpoint"))
 	d.start(t)
-	first := d.does(d.demo(t, 1).Deposit(t.Context(), 100, 100, ""))
+	last := d.does(d.demo(t, 1).Deposit(t.Context(), 100, 100, ""))
 	// The monitor has seen it when it was copied.
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		signed, _ := filepath.Glob(filepath.Join(d.dir, "atm-monitor", "*", "checkpoint"))
-		var origin string
-		var size int64
-		if len(signed) == 1 {
-			text, _ := os.ReadFile(signed[0])
-			fmt.Sscan(string(text), &origin, &size)
-		}
-		if size > first {
+		copied, _ := filepath.Glob(filepath.Join(d.dir, "atm-monitor", "*", "checkpoint"))
+		if len(copied) == 1 && signedSize(copied[0]) > last {
 			break
 		}
 		if time.Now().After(end) {
@@ -405,12 +400,21 @@ func (d *deceiver) fork(t *testing.T) {
 	for a := range d.alarms {
 		switch {
 		case a.Code != 13:
-		case a.Index != first-1: // that of the start before the deposit
-			t.Errorf("of the history in which entry %d differs it says %+v", first-1, a)
+		case a.Index != fork: // that of the start
+			t.Errorf("of the history in which entry %d differs it says %+v", fork, a)
 			return
 		default:
 			return
 		}
 	}
 	t.Error("the monitor has ended")
+}
+
+// signedSize is how many entries the log has whose checkpoint is in a file; 0 when it cannot be
+// read.
+func signedSize(path string) (size int64) {
+	var origin string
+	text, _ := os.ReadFile(path)
+	fmt.Sscan(string(text), &origin, &size)
+	return size
 }
