@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 
@@ -64,7 +63,7 @@ func readRegular(path string, limit int64) ([]byte, error) {
 	if info.Size() > limit {
 		return nil, ErrTooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	data, err := durable.ReadAll(f, info.Size(), limit+1)
 	if err != nil {
 		return nil, unwrapPath(err)
 	}

@@ -143,6 +143,55 @@ func (l *Log) Entries(ctx context.Context, from, to int64, yield func(index int6
 	return stopped
 }
 
+// Tiles calls yield with each bundle and each tile that is not in the log as it was with from
+// entries, in order of their last entries, and with the last, partial ones. All are verified
+// against the signed tree. yield may keep data. An error of yield ends the iteration and is
+// returned.
+func (l *Log) Tiles(ctx context.Context, from int64,
+	yield func(t merkle.Tile, data []byte) error,
+) error {
+	type file struct {
+		merkle.Tile
+		data []byte
+	}
+	var files []file // of a bundle, and of the tiles above it that were read for it
+	w := walk{ctx: ctx, files: l.files, size: l.Size, root: l.Root, edge: l.edge}
+	w.file = func(t merkle.Tile, data []byte) { files = append(files, file{t, data}) }
+	for n := from >> merkle.TileHeight; n<<merkle.TileHeight < l.Size; n++ {
+		if err := errors.Join(ctx.Err(), l.bundle(&w, n)); err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := yield(f.Tile, f.data); err != nil {
+				return err
+			}
+		}
+		files = files[:0]
+	}
+	for level, hashes := range l.edge {
+		if t := merkle.LastTile(l.Size, level); t.Width > 0 {
+			if err := yield(t, merkle.JoinHashes(hashes)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bundle is walk.bundle with an error for what differs.
+func (l *Log) bundle(w *walk, n int64) error {
+	bad, err := w.bundle(n)
+	switch {
+	case errors.Is(err, ErrUnreachable):
+		return fmt.Errorf("the entries from %d on: %w", n<<merkle.TileHeight, err)
+	case err != nil:
+		return err
+	case bad != nil:
+		return fmt.Errorf("%s at entry %d: %w", bad.File, *bad.Index, ErrDiffers)
+	}
+	return nil
+}
+
 // Leaves is Entries as an EntryReader.
 func (l *Log) Leaves(ctx context.Context, from, to int64,
 	yield func(index int64, leaf []byte) error,

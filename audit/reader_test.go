@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"example.com/atm/audit"
@@ -59,5 +61,78 @@ func TestEntriesAreReadInOrderWithinTheLog(t *testing.T) {
 	audittest.Remove(t, dir, "tile/1")
 	if _, err := audit.OpenLog(t.Context(), audit.Dir(dir), m.Signer.Verifier()); err == nil {
 		t.Error("a log without its last tiles was opened")
+	}
+}
+
+// TestTilesAreThoseThatALogLacked reads the files that a log got since it had so many entries. With
+// those that it had complete then, they are the files of the log, byte for byte.
+func TestTilesAreThoseThatALogLacked(t *testing.T) {
+	t.Parallel()
+	const size = 66_000
+	m, dir := audittest.Publish(t, size)
+	log, err := audit.OpenLog(t.Context(), audit.Dir(dir), m.Signer.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []int64{0, 255, 256, 65_535, 65_536, 65_999, size} {
+		seen := make(map[string]bool)
+		err := log.Tiles(t.Context(), from, func(tile merkle.Tile, data []byte) error {
+			seen[tile.Path()] = true
+			want, err := os.ReadFile(filepath.Join(dir, tile.Path()))
+			if err == nil && !bytes.Equal(data, want) {
+				err = errors.New(tile.Path() + " differs")
+			}
+			return err
+		})
+		if err != nil {
+			t.Errorf("from %d: %v", from, err)
+		}
+		for level := merkle.EntriesLevel; level < merkle.Levels(size); level++ {
+			for n := merkle.HashesAt(from, level) >> merkle.TileHeight; ; n++ {
+				tile := merkle.TileAt(size, level, n)
+				if tile.Width == 0 {
+					break
+				}
+				if !seen[tile.Path()] {
+					t.Errorf("from %d: %s was not read", from, tile.Path())
+				}
+				delete(seen, tile.Path())
+			}
+		}
+		if len(seen) > 0 {
+			t.Errorf("from %d: more was read: %v", from, seen)
+		}
+	}
+}
+
+// TestTilesAreCutOutOfWiderOnes reads a log as it was before it grew, when its last tiles are there
+// only in wider ones.
+func TestTilesAreCutOutOfWiderOnes(t *testing.T) {
+	t.Parallel()
+	m, dir := audittest.Publish(t, 300)
+	signed := m.Checkpoint
+	want := make(map[string][]byte)
+	for _, name := range []string{"tile/entries/001.p/44", "tile/0/001.p/44", "tile/1/000.p/1"} {
+		want[name], _ = os.ReadFile(filepath.Join(dir, name))
+	}
+	m.Grow(t, 500)
+	audittest.PublishIn(t, dir, m)
+	for name := range want {
+		audittest.Remove(t, dir, filepath.Dir(name))
+	}
+	audittest.PublishIn(t, dir, m)
+	log, err := audit.OpenLogAt(t.Context(), audit.Dir(dir), signed, m.Signer.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = log.Tiles(t.Context(), 300, func(tile merkle.Tile, data []byte) error {
+		if !bytes.Equal(data, want[tile.Path()]) {
+			t.Errorf("%s: %d bytes, want %d", tile.Path(), len(data), len(want[tile.Path()]))
+		}
+		delete(want, tile.Path())
+		return nil
+	})
+	if err != nil || len(want) > 0 {
+		t.Errorf("%v; %d files were not read", err, len(want))
 	}
 }

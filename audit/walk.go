@@ -49,6 +49,10 @@ type walk struct {
 
 	// entry is told of each entry that is authenticated, in order of index.
 	entry func(index int64, leaf []byte, h merkle.Hash)
+
+	// file is told of each complete tile and each bundle that is authenticated, with the part of
+	// its bytes that belongs to this log. It may keep them. Optional.
+	file func(t merkle.Tile, data []byte)
 }
 
 // run returns the first difference, or nil if there is none. It returns an error if a file
@@ -204,6 +208,7 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 		return w.unusable(t, hashWord(hashes[0]), h.err)
 	}
 	var wrong *Bad
+	end := 0 // of the entries that were compared, in the bundle
 	at, err := merkle.ReadBundle(h.data, t.Width, h.held, func(position int, leaf []byte) error {
 		h := h.hashes[position]
 		if h != hashes[position] {
@@ -213,6 +218,7 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 		if w.entry != nil {
 			w.entry(t.First()+int64(position), leaf, h)
 		}
+		end += merkle.EntryBytes(leaf)
 		return nil
 	})
 	switch {
@@ -222,6 +228,9 @@ func (w *walk) bundle(n int64) (*Bad, error) {
 		return w.bad(t, t.First()+int64(at), fmt.Sprintf("%d entries", h.held), err.Error()), nil
 	case err != nil:
 		return w.bad(t, t.First()+int64(at), hashWord(hashes[at]), "cut short"), nil
+	}
+	if w.file != nil {
+		w.file(t, h.data[:end])
 	}
 	return nil, nil
 }
@@ -254,6 +263,9 @@ func (w *walk) tile(level int, n int64) ([]merkle.Hash, *Bad, error) {
 	}
 	if level > 0 {
 		w.current[level].n, w.current[level].hashes = n, hashes
+	}
+	if w.file != nil {
+		w.file(t, merkle.JoinHashes(hashes))
 	}
 	return hashes, nil, nil
 }

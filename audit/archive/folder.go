@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -103,7 +102,7 @@ func (f *Folder) Get(ctx context.Context, name string, limit int64) ([]byte, err
 	if size > limit {
 		return nil, audit.ErrTooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(file, limit+1))
+	data, err := durable.ReadAll(file, size, limit+1)
 	if err != nil {
 		return nil, f.unreachable(err)
 	}
@@ -206,12 +205,8 @@ func writeAside(ctx context.Context, aside, name string, content Content) (path 
 			err = errors.Join(err, os.Remove(file.Name()))
 		}
 	}()
-	h := sha256.New()
-	if _, err := copyTo(ctx, io.MultiWriter(file, h), content.Reader()); err != nil {
+	if err := content.copyTo(ctx, file); err != nil {
 		return "", err
-	}
-	if [sha256.Size]byte(h.Sum(nil)) != content.SHA256 {
-		return "", ErrSum
 	}
 	return file.Name(), file.Sync()
 }

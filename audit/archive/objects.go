@@ -38,13 +38,18 @@ type Objects interface {
 // Content is what an object is to hold.
 type Content struct {
 	io.ReaderAt
-	Size   int64
-	SHA256 [sha256.Size]byte
+	Size int64
+
+	// SHA256 is what the content hashes to, if that is known. Put returns an error that is ErrSum
+	// for content that hashes to something else, such as a file that was changed meanwhile.
+	SHA256 *[sha256.Size]byte
+
+	data []byte // the whole content, if it is in memory
 }
 
-// Bytes returns data as a Content.
+// Bytes returns data as a Content, without a hash of it.
 func Bytes(data []byte) Content {
-	return Content{bytes.NewReader(data), int64(len(data)), sha256.Sum256(data)}
+	return Content{ReaderAt: bytes.NewReader(data), Size: int64(len(data)), data: data}
 }
 
 // File returns the content of an open file, which it reads once to hash it. The file must not
@@ -55,11 +60,51 @@ func File(f *os.File) (Content, error) {
 	if err == nil && size > maxObjectBytes {
 		err = audit.ErrTooLarge
 	}
-	return Content{f, size, [sha256.Size]byte(h.Sum(nil))}, err
+	sum := [sha256.Size]byte(h.Sum(nil))
+	return Content{ReaderAt: f, Size: size, SHA256: &sum}, err
 }
 
 // Reader returns a new reader of the whole content.
 func (c Content) Reader() *io.SectionReader { return io.NewSectionReader(c, 0, c.Size) }
+
+// copyTo writes the whole content to w. It returns ErrSum if it hashes to something else than
+// SHA256.
+func (c Content) copyTo(ctx context.Context, w io.Writer) error {
+	if c.SHA256 == nil && c.data != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_, err := w.Write(c.data)
+		return err
+	}
+	h := sha256.New()
+	if _, err := copyTo(ctx, io.MultiWriter(w, h), c.Reader()); err != nil {
+		return err
+	}
+	if c.SHA256 != nil && [sha256.Size]byte(h.Sum(nil)) != *c.SHA256 {
+		return ErrSum
+	}
+	return nil
+}
+
+// A comparison compares what is written to it with a content.
+type comparison struct {
+	with    Content
+	at      int64 // bytes that were written
+	differs bool
+}
+
+// Write implements io.Writer.
+func (c *comparison) Write(b []byte) (int, error) {
+	want := make([]byte, len(b))
+	n, _ := c.with.ReadAt(want, c.at)
+	c.differs = c.differs || !bytes.Equal(b, want[:n])
+	c.at += int64(len(b))
+	return len(b), nil
+}
+
+// equal reports whether the whole content was written, and nothing else.
+func (c *comparison) equal() bool { return !c.differs && c.at == c.with.Size }
 
 // maxObjectBytes is the largest object: 10,000 parts of 16 MiB, as S3 takes them.
 const maxObjectBytes = 10_000 * 16 << 20

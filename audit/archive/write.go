@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -60,16 +59,15 @@ func (a *Archive) Write(ctx context.Context, d Draft) (Chapter, error) {
 	if err != nil && !errors.Is(err, ErrEmpty) {
 		return Chapter{}, err
 	}
-	var edge [][]merkle.Hash
 	if err == nil {
-		if edge, err = a.extends(ctx, log, newest, d.Keys); err != nil {
+		if err = a.Compare(ctx, log, newest, d.Keys); err != nil {
 			return Chapter{}, err
 		}
 		if newest.Size == c.Size {
 			return newest, nil
 		}
 	}
-	if err := a.copyLog(ctx, log, newest.Size, edge, d.Rest); err != nil {
+	if err := a.copyLog(ctx, log, newest.Size, d.Rest); err != nil {
 		return Chapter{}, err
 	}
 	folder := chapterFolder(c.Size)
@@ -92,72 +90,39 @@ func (a *Archive) Write(ctx context.Context, d Draft) (Chapter, error) {
 // Compare returns an error unless a chapter is a state that log was in. It is ErrOtherLog if the
 // chapter is one of another log or contradicts this one, and ErrAhead if log has fewer entries.
 func (a *Archive) Compare(ctx context.Context, log *audit.Log, c Chapter, keys []string) error {
-	_, err := a.extends(ctx, log, c, keys)
-	return err
-}
-
-// extends checks that log extends the newest chapter. It returns the hashes of the last tiles that
-// the log had then.
-func (a *Archive) extends(ctx context.Context, log *audit.Log, newest Chapter,
-	keys []string,
-) ([][]merkle.Hash, error) {
-	if newest.Origin != log.Origin {
-		return nil, fmt.Errorf("%s: %w: its newest chapter is of %s", a, ErrOtherLog, newest.Origin)
+	if c.Origin != log.Origin {
+		return fmt.Errorf("%s: %w: its newest chapter is of %s", a, ErrOtherLog, c.Origin)
 	}
-	if _, _, err := checkpoint.OpenAny(newest.Signed, keys); err != nil {
-		return nil, fmt.Errorf("%s: %w: its newest chapter: %w", a, ErrOtherLog, err)
+	if _, _, err := checkpoint.OpenAny(c.Signed, keys); err != nil {
+		return fmt.Errorf("%s: %w: its newest chapter: %w", a, ErrOtherLog, err)
 	}
-	if newest.Size > log.Size {
-		return nil, fmt.Errorf("%s: %w: its newest chapter has %d entries, the log %d", a, ErrAhead,
-			newest.Size, log.Size)
+	if c.Size > log.Size {
+		return fmt.Errorf("%s: %w: its newest chapter has %d entries, the log %d", a, ErrAhead,
+			c.Size, log.Size)
 	}
-	edge, err := log.Edge(ctx, newest.Size)
+	edge, err := log.Edge(ctx, c.Size)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if root := merkle.RootOf(newest.Size, edge); root != newest.Root {
-		return nil, fmt.Errorf("%s: %w: at %d entries its root is %s, that of the log %s", a,
-			ErrOtherLog, newest.Size, newest.Root, root)
+	if root := merkle.RootOf(c.Size, edge); root != c.Root {
+		return fmt.Errorf("%s: %w: at %d entries its root is %s, that of the log %s", a,
+			ErrOtherLog, c.Size, c.Root, root)
 	}
-	return edge, nil
+	return nil
 }
 
-// copyLog writes the tiles and bundles that are not complete at size from, where edge has the
-// hashes of the last tiles.
-func (a *Archive) copyLog(ctx context.Context, log *audit.Log, from int64, edge [][]merkle.Hash,
-	rest func(),
-) error {
+// copyLog writes the tiles and bundles that were not complete at size from.
+func (a *Archive) copyLog(ctx context.Context, log *audit.Log, from int64, rest func()) error {
 	work := begin(ctx)
 	defer work.end()
-	b := merkle.Builder{
-		Next: from &^ (merkle.TileWidth - 1),
-		Write: func(name string, data []byte) error {
-			content := Bytes(bytes.Clone(data))
-			return work.do(func(ctx context.Context) error { return a.put(ctx, name, content) })
-		},
-		BundleDone: func(int64, []byte) {
-			if rest != nil {
-				rest()
-			}
-		},
-	}
-	for level, hashes := range edge {
-		if level == 0 {
-			hashes = nil // the last bundle is written again as a whole
+	err := log.Tiles(work.ctx, from, func(t merkle.Tile, data []byte) error {
+		if t.Level == merkle.EntriesLevel && rest != nil {
+			rest()
 		}
-		b.Edge = append(b.Edge, append(make([]merkle.Hash, 0, merkle.TileWidth), hashes...))
-	}
-	err := log.Leaves(work.ctx, b.Next, log.Size, func(_ int64, leaf []byte) error {
-		return b.Add(leaf)
+		return work.do(func(ctx context.Context) error { return a.put(ctx, t.Path(), Bytes(data)) })
 	})
-	if err == nil {
-		_, err = b.Flush(nil)
-	}
 	if failed := work.end(); failed != nil {
 		return failed // the cause, of which err may only be the consequence
-	}
-	if err == nil && b.Root() != log.Root {
-		err = fmt.Errorf("the tiles of the archive: %w", audit.ErrDiffers)
 	}
 	return err
 }
@@ -168,13 +133,13 @@ func (a *Archive) put(ctx context.Context, name string, content Content) error {
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	h := sha256.New()
-	if _, err := a.objects.Copy(ctx, name, h); errors.Is(err, fs.ErrNotExist) {
+	there := comparison{with: content}
+	if _, err := a.objects.Copy(ctx, name, &there); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: the name %s is taken, and there is no object", a, name)
 	} else if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	if [sha256.Size]byte(h.Sum(nil)) != content.SHA256 {
+	if !there.equal() {
 		return fmt.Errorf("%s: %s: %w", a, name, ErrConflict)
 	}
 	return nil

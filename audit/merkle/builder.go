@@ -48,7 +48,7 @@ func (b *Builder) AddHash(h Hash) error {
 			}
 			b.bundle = b.bundle[:0]
 		}
-		if err := b.put(Tile{level, n, TileWidth}, joinHashes(b.Edge[level])); err != nil {
+		if err := b.put(Tile{level, n, TileWidth}, JoinHashes(b.Edge[level])); err != nil {
 			return err
 		}
 		h = Subtree(b.Edge[level])
@@ -83,7 +83,7 @@ func (b *Builder) Flush(written [][]Hash) (partial []string, err error) {
 		if level > 0 && level < len(written) && slices.Equal(written[level], hashes) {
 			continue
 		}
-		if err := b.put(t, joinHashes(hashes)); err != nil {
+		if err := b.put(t, JoinHashes(hashes)); err != nil {
 			return nil, err
 		}
 	}

@@ -144,7 +144,7 @@ func FuzzReadTile(f *testing.F) {
 		}
 		hashes, ok := SplitHashes(data, int(width), int(held))
 		if ok != (len(data) == int(held)*len(Hash{})) || ok && !bytes.HasPrefix(data,
-			joinHashes(hashes)) {
+			JoinHashes(hashes)) {
 			t.Fatal("hashes are not what the tile holds")
 		}
 	})

@@ -135,6 +135,9 @@ func appendBundle(b, leaf []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(b, uint16(len(leaf))), leaf...)
 }
 
+// EntryBytes is how many bytes of a bundle an entry takes.
+func EntryBytes(leaf []byte) int { return 2 + len(leaf) }
+
 // ErrBundle reports a bundle that is too short for its entries.
 var ErrBundle = errors.New("entries do not fill their bundle")
 
@@ -177,7 +180,8 @@ func SplitHashes(b []byte, width, held int) ([]Hash, bool) {
 	return hashes, true
 }
 
-func joinHashes(hashes []Hash) []byte {
+// JoinHashes returns the bytes of a tile.
+func JoinHashes(hashes []Hash) []byte {
 	b := make([]byte, 0, len(hashes)*tlog.HashSize)
 	for _, h := range hashes {
 		b = append(b, h[:]...)

@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -173,6 +174,15 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 		}
 	}
 	return nil, nil, ErrNotRegular
+}
+
+// ReadAll reads a file that had size bytes when it was opened, and at most limit bytes of it. It
+// is io.ReadAll without copying the content while it grows.
+func ReadAll(f *os.File, size, limit int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(size, limit)) + bytes.MinRead) // that much free at the end
+	_, err := b.ReadFrom(io.LimitReader(f, limit))
+	return b.Bytes(), err
 }
 
 // maxSecret is the largest size of a secret, in bytes.

@@ -169,7 +169,8 @@ func lists(t *testing.T, o archive.Objects, again func() archive.Objects) {
 func refuses(t *testing.T, o archive.Objects, again func() archive.Objects) {
 	for _, size := range []int{10, 17 << 20} {
 		name, content := fmt.Sprintf("of/%d", size), archive.Bytes(contentOf(size))
-		content.SHA256 = sha256.Sum256([]byte("other"))
+		sum := sha256.Sum256([]byte("other"))
+		content.SHA256 = &sum
 		if err := o.Put(t.Context(), name, content); !errors.Is(err, archive.ErrSum) {
 			t.Errorf("%d bytes: %v", size, err)
 		}

@@ -66,10 +66,14 @@ func (b *Bucket) putWhole(ctx context.Context, name string, content archive.Cont
 	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
 	defer cancel()
 	mode, until := b.locked()
-	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+	sum, err := sumOf(content)
+	if err != nil {
+		return err
+	}
+	_, err = b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.location.bucket, Key: b.key(name), IfNoneMatch: ifAbsent,
 		Body: content.Reader(), ContentLength: &content.Size,
-		ChecksumSHA256: base64Of(content.SHA256[:]),
+		ChecksumSHA256: base64Of(sum[:]),
 		ObjectLockMode: mode, ObjectLockRetainUntilDate: until,
 	})
 	if isCode(err, "BadDigest") {
@@ -111,7 +115,7 @@ func (b *Bucket) putParts(ctx context.Context, name string, content archive.Cont
 		}
 		parts = append(parts, part)
 	}
-	if [sha256.Size]byte(h.Sum(nil)) != content.SHA256 {
+	if content.SHA256 != nil && [sha256.Size]byte(h.Sum(nil)) != *content.SHA256 {
 		return archive.ErrSum
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.tryFor)
@@ -173,6 +177,16 @@ func (b *Bucket) has(ctx context.Context, name string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// sumOf is the SHA-256 that the storage compares with what it gets.
+func sumOf(content archive.Content) (sum [sha256.Size]byte, err error) {
+	if content.SHA256 != nil {
+		return *content.SHA256, nil
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, content.Reader())
+	return [sha256.Size]byte(h.Sum(nil)), err
 }
 
 func base64Of(sum []byte) *string { return aws.String(base64.StdEncoding.EncodeToString(sum)) }

@@ -2,6 +2,7 @@ package s3archive_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
@@ -147,7 +148,7 @@ func TestTamperedArchiveIsFoundAsATamperedLog(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = b.ReadBack(t.Context(), c, m.Signer.Keys(), 0, base,
-				archive.Bytes([]byte("the accounts, sealed")).SHA256)
+				sha256.Sum256([]byte("the accounts, sealed")))
 			if want.OK() != (err == nil) || err != nil && !errors.Is(err, audit.ErrDiffers) {
 				t.Errorf("read back: %v", err)
 			}
@@ -235,7 +236,7 @@ func TestTamperedChapterIsFound(t *testing.T) {
 			c, err := a.Newest(t.Context())
 			if err == nil {
 				err = a.ReadBack(t.Context(), c, m.Signer.Keys(), 0, c.Size,
-					archive.Bytes([]byte("the accounts, sealed")).SHA256)
+					sha256.Sum256([]byte("the accounts, sealed")))
 			}
 			if (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(),
 				tt.wantErr) {

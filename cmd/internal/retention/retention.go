@@ -271,7 +271,7 @@ func (r *Runner) chapter(ctx context.Context) (done Taken, err error) {
 		return done, err
 	}
 	snapshot := events.Snapshot{
-		Size: trail.Head.Size, Root: trail.Head.Root(), Bytes: content.Size, Sum: content.SHA256,
+		Size: trail.Head.Size, Root: trail.Head.Root(), Bytes: content.Size, Sum: *content.SHA256,
 	}
 	if log, err = r.record(ctx, snapshot); err != nil {
 		return done, err

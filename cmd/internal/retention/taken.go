@@ -128,7 +128,7 @@ func Snapshot(ctx context.Context, dir string, base vault.Base, from *archive.Ar
 		if err = errors.Join(err, f.Close()); err != nil {
 			return "", err
 		}
-		if merkle.Hash(content.SHA256) == base.Sum {
+		if merkle.Hash(*content.SHA256) == base.Sum {
 			return path, nil
 		}
 	}

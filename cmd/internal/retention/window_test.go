@@ -463,32 +463,3 @@ func TestLogIsKeptBehindABaseThatNoServerSet(t *testing.T) {
 		}
 	}
 }
-
-// BenchmarkOperationsWhileArchiving compares operations without an archive and with one, with a
-// window that is a tenth of them.
-func BenchmarkOperationsWhileArchiving(b *testing.B) {
-	const n, accounts = 2_000_000, 1000
-	for _, keep := range []time.Duration{0, n / 10 * perOperation} {
-		name := "without"
-		if keep > 0 {
-			name = "archiving"
-		}
-		b.Run(name, func(b *testing.B) {
-			var took time.Duration
-			for range b.N {
-				k := newBank(b, keep)
-				k.accounts(b, accounts)
-				stop := func() {}
-				if keep > 0 {
-					stop = k.archiving(b)
-				}
-				begun := time.Now()
-				k.deposit(b, n, accounts)
-				took += time.Since(begun)
-				stop()
-				k.stop()
-			}
-			b.ReportMetric(float64(b.N)*n/took.Seconds(), "op/s")
-		})
-	}
-}
