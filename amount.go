@@ -141,7 +141,8 @@ func ParseMoney(s string) (Amount, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(whole+cents, 10, 64)
-	if err != nil || Amount(n).String() != s {
+	var written [24]byte
+	if err != nil || string(Amount(n).AppendText(written[:0])) != s {
 		return 0, false
 	}
 	return Amount(n), true

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"unicode/utf16"
 
 	"example.com/atm"
+	gojson "github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
@@ -227,6 +229,7 @@ func TestEntryIsCanonical(t *testing.T) {
 		if want := rfc8785(v); string(leaf) != want {
 			t.Fatalf("got  %s\nwant %s", leaf, want)
 		}
+		readAlike(t, leaf)
 		again, err := ParseEntry(leaf)
 		if err != nil {
 			t.Fatal(err)
@@ -255,6 +258,58 @@ func TestEntryIsBoundedInSize(t *testing.T) {
 	if _, err := e.Append(nil); !errors.Is(err, ErrEntryTooLong) {
 		t.Errorf("an entry that is too long: %v", err)
 	}
+}
+
+// readAlike holds the reader of usual entries against package json.
+func readAlike(t interface{ Fatalf(string, ...any) }, leaf []byte) {
+	var usual, other wire
+	if !usual.readUsual(string(leaf)) {
+		return
+	}
+	if err := gojson.Unmarshal(leaf, &other, gojson.RejectUnknownMembers(true)); err != nil {
+		t.Fatalf("%q is read as %+v, and as %v by package json", leaf, usual, err)
+	}
+	if diff := cmp.Diff(other, usual); diff != "" {
+		t.Fatalf("%q is not read as package json reads it: %s", leaf, diff)
+	}
+}
+
+// TestUsualEntriesAreReadWithoutPackageJSON changes each byte of an entry in turn: what is still
+// read without package json says the same in both readers.
+func TestUsualEntriesAreReadWithoutPackageJSON(t *testing.T) {
+	e := usual
+	e.Request, e.Minted, e.Expires, e.Next = "abcd", testTime, testTime, testTime
+	e.Reverses, e.ReplayOf, e.Debtor = 7, 8, "user:dörthe"
+	e.Status = &atm.Status{Code: atm.OK, Reason: "für 5 €", Result: "1.00"}
+	caller := *demoCaller
+	caller.Actor, caller.Session, caller.Signature = "service:x", "s", "sha256:AA=="
+	caller.Roles = []atm.Role{atm.Customer, atm.Teller}
+	e.Caller = &caller
+	for _, whole := range [][]byte{mustAppend(t, &e), mustAppend(t, &usual)} {
+		if !new(wire).readUsual(string(whole)) {
+			t.Errorf("%s needs package json", whole)
+		}
+		readAlike(t, whole)
+		for i := range whole {
+			readAlike(t, whole[:i])
+			for _, b := range []byte("\x00\x1f \"\\{}[],:019.-az\x7f\x80\xc3\xff") {
+				changed := bytes.Clone(whole)
+				changed[i] = b
+				readAlike(t, changed)
+				readAlike(t, slices.Insert(bytes.Clone(whole), i, b))
+			}
+			readAlike(t, slices.Delete(bytes.Clone(whole), i, i+1))
+		}
+	}
+}
+
+func mustAppend(t *testing.T, e *Entry) []byte {
+	t.Helper()
+	leaf, err := e.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf
 }
 
 func TestResultIsHashedInCanonicalForm(t *testing.T) {
@@ -299,6 +354,7 @@ func FuzzParseEntry(f *testing.F) {
 	f.Add(leaf)
 	f.Add([]byte(`{"v":1,"t":"2026-11-25T12:00:00.000000Z","n":3}`))
 	f.Fuzz(func(t *testing.T, leaf []byte) {
+		readAlike(t, leaf)
 		e, err := ParseEntry(leaf)
 		if err != nil {
 			return
