@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -60,8 +61,10 @@ func (i *installation) settings() []audit.Arg {
 
 func hashOf(text []byte) string {
 	sum := sha256.Sum256(text)
-	return "sha256:" + base64.StdEncoding.EncodeToString(sum[:])
+	return hashed(sum[:])
 }
+
+func hashed(sum []byte) string { return "sha256:" + base64.StdEncoding.EncodeToString(sum) }
 
 // build describes the compiler and the sources of the program, and has the hash of the
 // executable.
@@ -71,16 +74,30 @@ var build = sync.OnceValue(func() string {
 	if i.Modified {
 		text += " vcs.modified=true"
 	}
+	hash, err := hashOfProgram()
+	if err != nil {
+		return text
+	}
+	return text + " " + hash
+})
+
+// hashOfProgram is that of the executable, which is not read into memory at once.
+func hashOfProgram() (string, error) {
 	path, err := os.Executable()
 	if err != nil {
-		return text
+		return "", err
 	}
-	program, err := os.ReadFile(path)
+	f, err := os.Open(path)
 	if err != nil {
-		return text
+		return "", err
 	}
-	return text + " " + hashOf(program)
-})
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hashed(h.Sum(nil)), nil
+}
 
 // synchronised is the metric of the machine's clock.
 func synchronised() float64 {
