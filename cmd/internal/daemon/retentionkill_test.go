@@ -97,9 +97,11 @@ func (c *told) askAgain(t *testing.T, ids []atm.RequestID) {
 				first, known := c.answers[id]
 				var unknown *client.OutcomeUnknownError
 				switch {
-				case errors.As(err, &unknown) && known && c.trimmed(t, first):
+				case err == nil && again.Code == atm.IdempotencyKeyExpired && known &&
+					c.trimmed(t, first):
 					c.trimmedSince++
-				case errors.As(err, &unknown) && !known:
+				case err == nil && again.Code == atm.IdempotencyKeyExpired && !known,
+					errors.As(err, &unknown) && !known:
 					c.unknown++
 				case err != nil:
 					t.Errorf("%s was answered %+v, and is now %v", id, first, err)
