@@ -59,7 +59,7 @@ for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	chmod 700 "$root/data"
 	(cd "$root" && tar --format=ustar --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner --owner=$user --group=$user -rf "$stage/layer.tar" ./data)
 	diff=$(sum "$stage/layer.tar")
-	gzip -n -9 "$stage/layer.tar"
+	gzip -n "$stage/layer.tar"
 	size=$(stat -c %s "$stage/layer.tar.gz")
 	layer=$(blob "$stage/layer.tar.gz")
 

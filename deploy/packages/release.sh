@@ -34,13 +34,13 @@ export CGO_ENABLED=0 GOFLAGS=-trimpath GOTOOLCHAIN=local
 compile() {
 	os=$1 arch=$2 to=$3
 	shift 3
-	mkdir -p "$to"
 	for program; do
-		suffix=
-		[ "$os" != windows ] || suffix=.exe
-		GOOS=$os GOARCH=$arch go build -buildvcs=false -ldflags "-s -w -buildid= -X $of.released=$version -X $of.revision=$revision" \
-			-o "$to/$program$suffix" "./cmd/$program"
+		set -- "$@" "./cmd/$program"
+		shift
 	done
+	mkdir -p "$to"
+	GOOS=$os GOARCH=$arch go build -buildvcs=false -ldflags "-s -w -buildid= -X $of.released=$version -X $of.revision=$revision" \
+		-o "$to/" "$@"
 }
 
 # sbom OS ARCH PROGRAM FILE lists what is linked. It has no serial number and no time, which would
@@ -66,7 +66,7 @@ completions() {
 pack() {
 	find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u+rw,go=rX -C "$stage" -cf - "$1" |
-		gzip -n -9 >"dist/$1.tar.gz"
+		gzip -n >"dist/$1.tar.gz"
 }
 
 # pack_zip NAME makes a zip of a folder of the stage. Its times have no zone: they are in UTC.
@@ -74,7 +74,7 @@ pack_zip() {
 	find "$stage" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 	chmod -R u+rw,go=rX "$stage/$1"
 	archive=$PWD/dist/$1.zip
-	(cd "$stage" && find "$1" -type f | LC_ALL=C sort | TZ=UTC zip -q -9 -X "$archive" -@)
+	(cd "$stage" && find "$1" -type f | LC_ALL=C sort | TZ=UTC zip -q -X "$archive" -@)
 }
 
 rm -rf dist
@@ -82,11 +82,16 @@ mkdir -p dist
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
 # For completions, which are the same on each system.
-compile "$(go env GOHOSTOS)" "$(go env GOHOSTARCH)" "$stage/here" atmserver atmclient atmctl
+host=$(go env GOHOSTOS)/$(go env GOHOSTARCH)
+compile "${host%/*}" "${host#*/}" "$stage/here" atmserver atmclient atmctl
 for arch in ${ARCHITECTURES:-amd64 arm64}; do
 	dir=$stage/atm-$version-linux-$arch
 	mkdir -p "$dir/bin" "$dir/systemd" "$dir/lib" "$dir/doc" "$dir/man"
-	compile linux "$arch" "$dir/bin" atmserver atmclient atmctl
+	if [ "linux/$arch" = "$host" ]; then
+		cp "$stage/here/"* "$dir/bin/"
+	else
+		compile linux "$arch" "$dir/bin" atmserver atmclient atmctl
+	fi
 	install -m 644 deploy/systemd/*.service deploy/systemd/*.socket deploy/systemd/*.timer "$dir/systemd/"
 	install -m 755 deploy/systemd/atm-backup "$dir/lib/"
 	install -m 644 deploy/packages/atmserver.toml deploy/packages/timers.env deploy/packages/monitor.toml "$dir/"
