@@ -20,48 +20,61 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless zip
 
-.PHONY: test others tags replicas tables databases programs check lint tools soak flaws fuzz bench build release release-tools image image-test chart-test gateway deploy-test requirements packages
+.PHONY: test raced others tags replicas tables databases programs check lint tools soak flaws fuzz bench build release release-tools image image-test chart-test gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
 SKIPPED := $(CURDIR)/.tools/skipped
 export ATM_SKIPPED = $(SKIPPED)
 
+# Everything is compiled as for a release: without the path of this folder, so that every clone
+# uses what was compiled in another one, and without C, which the race detector and PKCS #11 need.
+export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
+export CGO_ENABLED = 0
+
+# Lint vets what is tested, so that go test does not.
+TEST := $(GO) test -vet=off
+RACE := CGO_ENABLED=1 $(TEST) -race
+
 # Most tests wait, for disks and for other programs, so more of them run at a time than there
-# are processors, and the packages that take longest begin first. Tests of programs, in
-# processes of their own, run once, without the race detector.
+# are processors, and what takes longest begins first. Tests of programs, in processes of their
+# own, run once, without the race detector.
 LONG     := ./cmd/internal/daemon ./vault/pgstore ./cmd/attack
 PROGRAMS := cmd|deploy|cmd/internal/documents|vault/dynstore
-test: requirements lint release-tools gateway
+test:
 	@rm -f $(SKIPPED)
-	@$(MAKE) --no-print-directory -j4 others tags replicas tables databases programs
-	$(GO) test -race -parallel 4 -timeout 25m $(LONG) $$($(GO) list ./... | grep -vxE 'example.com/atm/($(PROGRAMS))')
+	@$(MAKE) --no-print-directory -j2 requirements lint release-tools gateway
+	@$(MAKE) --no-print-directory -j4 raced programs replicas others tags tables databases
 	@if [ -s $(SKIPPED) ]; then echo; echo "Not tried here:"; sort -u $(SKIPPED); fi
 
-# Module interop has the programs of others, and their modules, to itself.
-others:
-	cd interop && $(GO) vet ./... && $(GO) test -timeout 10m ./...
+raced:
+	$(RACE) -parallel 4 -timeout 25m $(LONG) $$($(GO) list ./... | grep -vxE 'example.com/atm/($(PROGRAMS))')
 
-# With the tag pkcs11 the keys of tokens and of the log are in SoftHSM. With fips140=only,
-# whatever FIPS 140 does not allow fails.
-tags:
-	$(GO) vet -tags pkcs11 ./cmd/... && $(GO) test -tags pkcs11 -timeout 10m ./cmd/internal/daemon -run TestModule
-	GODEBUG=fips140=only $(GO) test -short -timeout 10m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
+programs:
+	$(TEST) -parallel 4 -timeout 25m $$($(GO) list ./... | grep -xE 'example.com/atm/($(PROGRAMS))')
 
 # With ATM_REPLICAS=2 every server of the tests is two, on one database.
 replicas:
-	ATM_REPLICAS=2 $(GO) test -parallel 4 -timeout 15m ./cmd/attack ./cmd/internal/daemon
+	ATM_REPLICAS=2 $(TEST) -parallel 4 -timeout 25m ./cmd/attack ./cmd/internal/daemon
+
+# Module interop has the programs of others, and their modules, to itself.
+others:
+	cd interop && $(GO) vet ./... && $(TEST) -timeout 25m ./...
+
+# With the tag pkcs11 the keys of tokens and of the log are in SoftHSM. With fips140=only,
+# whatever FIPS 140 does not allow fails.
+TAGGED := ./cmd/internal/hsm ./cmd/internal/daemon
+tags:
+	CGO_ENABLED=1 $(GO) vet -race -tags pkcs11 $(TAGGED) && $(RACE) -tags pkcs11 -timeout 25m ./cmd/internal/daemon -run TestModule
+	GODEBUG=fips140=only $(TEST) -short -timeout 25m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
 
 # With ATM_DATABASE=dynamodb the database is a table of DynamoDB. The rest of it is in soak.
-ON_TABLES := ATM_DATABASE=dynamodb ATM_REPLICAS=2 $(GO) test -parallel 4
+ON_TABLES := ATM_DATABASE=dynamodb ATM_REPLICAS=2 $(TEST) -parallel 4
 tables:
-	$(ON_TABLES) -timeout 15m ./cmd/internal/daemon -run 'Test(ReplicasKnow|RequestIDIsAnswered|KeysRotatedOn|WrongFolders)'
+	$(ON_TABLES) -timeout 25m ./cmd/internal/daemon -run 'Test(ReplicasKnow|RequestIDIsAnswered|KeysRotatedOn|WrongFolders)'
 
 databases:
-	$(GO) test -parallel 4 -timeout 15m ./vault/pgstore -run 'Test(Pooled|Serializable|Trimmed)Store'
-
-programs:
-	$(GO) test -parallel 4 -timeout 15m $$($(GO) list ./... | grep -xE 'example.com/atm/($(PROGRAMS))')
+	$(TEST) -parallel 4 -timeout 25m ./vault/pgstore -run 'Test(Pooled|Serializable|Trimmed)Store'
 
 # Those that need nothing but Go and take seconds; what needs a program of others is skipped
 # where there is none.
@@ -69,7 +82,7 @@ SLOW := cmd|bench|deploy|cmd/attack|cmd/internal/daemon|vault/pgstore|vault/dyns
 check: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
-	$(GO) test -short $$($(GO) list ./... | grep -vE '^example.com/atm/($(SLOW))$$')
+	$(TEST) -short $$($(GO) list ./... | grep -vE '^example.com/atm/($(SLOW))$$')
 
 FORMATTED = unformatted=$$($(TOOLS)/gofumpt -l .); \
 	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
@@ -79,9 +92,9 @@ lint: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
 	$(TOOLS)/staticcheck ./...
-	$(GO) test . -run 'TestImports|TestForbidden|TestLines|TestWords'
-	GOOS=darwin GOARCH=arm64 $(GO) vet -trimpath ./...
-	GOOS=windows GOARCH=amd64 $(GO) build -trimpath ./...
+	$(TEST) . -run 'TestImports|TestForbidden|TestLines|TestWords'
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 $(GO) build ./...
 
 # The versions in tools.mod. They are built rather than run by "go tool",
 # because staticcheck would look for our packages in tools.mod then.
@@ -143,7 +156,7 @@ packages:
 	test "$$CI" != true
 
 build:
-	$(GO) build -trimpath -ldflags="-s -w" -o bin/ ./cmd/...
+	$(GO) build -ldflags="-s -w" -o bin/ ./cmd/...
 
 soak: DEBIAN += patroni etcd-server firefox-esr
 soak: packages

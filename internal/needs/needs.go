@@ -43,6 +43,21 @@ func Program(t testing.TB, name string) (path string) {
 	return path
 }
 
+// Installed returns the path of what make installs in the repository: the first match of pattern
+// below its folder. It ends the test if there is none.
+func Installed(t testing.TB, pattern, name string) (path string) {
+	t.Helper()
+	for dir := "."; ; dir = filepath.Join(dir, "..") {
+		found, _ := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+		if len(found) > 0 {
+			return found[0]
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			Skip(t, name+" is not installed; make requirements gateway installs it")
+		}
+	}
+}
+
 // Root ends the test unless it runs as root.
 func Root(t testing.TB) {
 	t.Helper()

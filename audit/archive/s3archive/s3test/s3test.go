@@ -110,15 +110,7 @@ func program(t testing.TB) string {
 	if path, ok := needs.Find("versitygw"); ok {
 		return path
 	}
-	for dir := "."; ; dir = filepath.Join(dir, "..") {
-		path := filepath.Join(dir, ".tools", "versitygw")
-		if _, err := os.Stat(path); err == nil {
-			return path
-		}
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			needs.Skip(t, "versitygw is not installed; make gateway builds it")
-		}
-	}
+	return needs.Installed(t, ".tools/versitygw", "versitygw")
 }
 
 // Stop ends the storage.
