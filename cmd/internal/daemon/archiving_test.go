@@ -89,6 +89,7 @@ func TestArchiveThatIsGoneIsSaidAndKeepsNobodyFromAnOperation(t *testing.T) {
 // stopped server, and then the archive with the other copy.
 func TestJournalWhoseSnapshotIsNowhereIsAProblemThatSaysWhatToDo(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	away := newArchive(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), quickly(away))
 	deposits(t, h, begins(t, h, 256))

@@ -109,6 +109,7 @@ func restoredFrom(t *testing.T, files ...[]byte) (data string) {
 // were replaced.
 func TestChainRestoresWhatTheServerHadAtItsEnd(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	for _, tt := range []struct {
 		name  string
 		store func(*testing.T, *daemon.Options)
@@ -322,6 +323,7 @@ func relabelled(t *testing.T, file []byte, name string, text []byte) []byte {
 // been. The log says that somebody asked, and no backup counts as sent.
 func TestServerRefusesIncrementsOnAnotherHistory(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	full := backupOf(t, h)
 	fork := daemontest.StartOne(t, restoredFrom(t, full), nil)
@@ -370,6 +372,7 @@ func TestServerRefusesIncrementsOnAnotherHistory(t *testing.T) {
 // its journal, and an increment on it. An increment on what was trimmed is refused.
 func TestChainOfATrimmedVaultBeginsWithItsSnapshot(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	away := filepath.Join(t.TempDir(), "archive")
 	if err := os.Mkdir(away, 0o700); err != nil {
 		t.Fatal(err)

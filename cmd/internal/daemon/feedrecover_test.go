@@ -18,6 +18,7 @@ import (
 // had been delivered. The entries that take their indexes must not be taken for delivered.
 func TestRecoveryStopsSubscriptionsThatAreAhead(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	demo := h.As(t, "demo")
 	ids := make(map[string]feeds.ID)

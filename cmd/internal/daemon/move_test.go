@@ -27,6 +27,7 @@ import (
 // TestMovedAccountsKeepBalancesAndReceipts moves an installation into a database and back.
 func TestMovedAccountsKeepBalancesAndReceipts(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	moves(t, daemontest.Database(t))
 }
 
@@ -34,6 +35,7 @@ func TestMovedAccountsKeepBalancesAndReceipts(t *testing.T) {
 // DynamoDB, from there into PostgreSQL, and back.
 func TestAccountsMoveThroughEveryStore(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	table := storage.Location{URL: dyntest.Shared(t).Table()}
 	moves(t, table, storage.Location{URL: daemontest.Postgres(t).Database(t)})
 }

@@ -183,6 +183,7 @@ func (m *market) sound(t *testing.T, store storage.Location) {
 // TestReversalsAndCollectionsAtOnceAreThoseThatFit pays at once over many connections.
 func TestReversalsAndCollectionsAtOnceAreThoseThatFit(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	m := newMarket(t, daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil))
 	m.payAtOnce(t)
 	m.sound(t, storage.Location{})
@@ -191,6 +192,7 @@ func TestReversalsAndCollectionsAtOnceAreThoseThatFit(t *testing.T) {
 // TestReversalsAndCollectionsOnTwoReplicasAreThoseThatFit pays at once over two servers.
 func TestReversalsAndCollectionsOnTwoReplicasAreThoseThatFit(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	a, b, store := pair(t)
 	m := newMarket(t, a, b)
 	m.payAtOnce(t)
@@ -346,6 +348,7 @@ func TestForeignIsAnsweredAsUnknown(t *testing.T) {
 // What was counted stays counted.
 func TestPaymentsOutliveRebuildRestoreAndMoves(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	lived(t, h)
 	backup := backupOf(t, h)

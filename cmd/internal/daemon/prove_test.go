@@ -19,6 +19,7 @@ import (
 // requests a proof.
 func TestReceiptOfForgedLogIsNoProof(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	demo := h.As(t, "demo")
 	deposit := daemontest.Must(t)(demo.Deposit(t.Context(), daemontest.Account, 100, "prove-1"))

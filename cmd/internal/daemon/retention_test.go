@@ -137,6 +137,7 @@ func keysOf(t *testing.T, from, to string) {
 // TestServerIsRebuiltFromItsArchiveAndItsKeys lets a server archive and trim while it works, and
 // loses all of its data folder but keys/. What is rebuilt has every record as it was, and goes on.
 func TestServerIsRebuiltFromItsArchiveAndItsKeys(t *testing.T) {
+	daemontest.Once(t)
 	away := filepath.Join(t.TempDir(), "archive")
 	if err := os.Mkdir(away, 0o700); err != nil {
 		t.Fatal(err)

@@ -85,6 +85,7 @@ func fails(t *testing.T, h *daemontest.Server, word string) {
 // in its place. It answers all the same, says what is wrong, and catches up afterwards.
 func TestServerGoesOnWithoutItsArchive(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	for _, tt := range []struct {
 		name, word  string
 		spoil, mend func(away string) error
@@ -172,6 +173,7 @@ func verifyWhole(t *testing.T, data, away string) {
 // and to a server that cannot read it then.
 func TestArchiveOfAnotherLogStaysAsItIs(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	away := newArchive(t)
 	first := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), forNow(away))
 	deposits(t, first, chaptersIn(t, away, 1, 300))
@@ -275,6 +277,7 @@ func TestBackupFromBeforeATrimNeverForksItsArchive(t *testing.T) {
 // read back. Nothing is removed until it is whole again.
 func TestNothingIsTrimmedThatTheArchiveDoesNotGiveBack(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	const back = "reading back what is to be removed"
 	flip := func(data []byte) []byte { data[len(data)/2] ^= 1; return data }
 	for _, tt := range []struct {

@@ -18,6 +18,7 @@ import (
 // The server answers, says what is wrong, and catches up when it can.
 func TestServerGoesOnWhileItsArchiveTakesNothing(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	if !daemontest.OwnMounts(t) {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 // the start the log leads from the keys of before to those of later.
 func TestRotationThatWasInterruptedIsCompleted(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	for name, keys := range map[string]int{"both keys": 2, "a key of Ed25519": 1} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

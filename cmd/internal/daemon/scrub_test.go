@@ -15,6 +15,7 @@ import (
 // running server, which reports it within one round of its scrub.
 func TestRunningServerNoticesAChangedBalance(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	at := daemontest.Database(t)
 	database, err := url.Parse(at.URL)
 	if err != nil {

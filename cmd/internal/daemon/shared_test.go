@@ -45,6 +45,7 @@ func startOn(t testing.TB, folder string, store storage.Location) *daemontest.Se
 
 func TestReplicasKnowWhatEachOtherDid(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	a, b, store := pair(t)
 	if a.Name != b.Name {
 		t.Errorf("replicas of %s and %s", a.Name, b.Name)
@@ -136,6 +137,7 @@ func TestReplicasKnowWhatEachOtherDid(t *testing.T) {
 // to both at once.
 func TestRequestIDIsAnsweredByTheOtherReplica(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	a, b, _ := pair(t)
 	daemontest.WithAlice(t, a)
 	nobody := a.TLS(t, "demo")
@@ -183,6 +185,7 @@ func TestRequestIDIsAnsweredByTheOtherReplica(t *testing.T) {
 // TestReplicasThrottleTogether fails sign-ins on one replica until the other one throttles.
 func TestReplicasThrottleTogether(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	a, b, _ := pair(t)
 	c := daemontest.HTTPClient(t, a.TLS(t, "demo"))
 	wrong := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x.y.z") }
@@ -201,6 +204,7 @@ func TestReplicasThrottleTogether(t *testing.T) {
 // them before its next decision.
 func TestKeysRotatedOnOneReplicaAreUsedOnTheOther(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	a, b, store := pair(t)
 	operator, onB := daemontest.At(t, a, a, "operator"), daemontest.At(t, b, a, "demo")
 	for i := range 3 {
@@ -269,6 +273,7 @@ func TestKeysRotatedOnOneReplicaAreUsedOnTheOther(t *testing.T) {
 // publishes both signatures.
 func TestSecondKeyOfALogReachesTheOtherReplica(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	a, b, store := pair(t)
 	for _, s := range []*daemontest.Server{a, b} {
 		if err := s.Stop(); err != nil {
@@ -406,6 +411,7 @@ func TestWrongFoldersBecomeNoReplica(t *testing.T) {
 // clock counts for the times of entries and for sign-ins.
 func TestClockOfTheDatabaseCounts(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	cluster := daemontest.Postgres(t)
 	url := cluster.Database(t)
 	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]

@@ -50,6 +50,7 @@ func signing(t *testing.T, s *signature.Signer, body string) func(*http.Request)
 // them against the log alone. A password is not kept.
 func TestSignedRequestsAreProvenLater(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "data"), nil)
 	demo := h.TLS(t, "demo")
 	s, cert := signer(t, demo)
@@ -226,6 +227,7 @@ func TestRequestsWithBadSignaturesAreNotCarriedOut(t *testing.T) {
 // TestNoSignatureIsKeptInTheDiskReserve requires more free space than any disk has.
 func TestNoSignatureIsKeptInTheDiskReserve(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	data := filepath.Join(t.TempDir(), "data")
 	h := daemontest.StartOne(t, data, nil)
 	if err := h.Stop(); err != nil {

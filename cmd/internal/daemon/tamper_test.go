@@ -21,6 +21,7 @@ import (
 	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/storage"
+	"example.com/atm/internal/needs"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore"
 	"example.com/atm/vault/people"
@@ -231,6 +232,7 @@ var tampers = []tamper{
 // server.
 func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 	t.Parallel()
+	needs.Unraced(t)
 	store := daemontest.Database(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
 	lived(t, h)
@@ -304,6 +306,7 @@ func TestFsckNamesWhatASuperuserChanged(t *testing.T) {
 // changes them back. No row is wrong afterwards, but the journal shows it.
 func TestFsckNamesWhatWasDoneInBetween(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	for _, tt := range []struct {
 		name, before, after, says string
 		act                       func(*testing.T, *daemontest.Server)
@@ -386,6 +389,7 @@ func databaseName(t *testing.T, store storage.Location) string {
 // a vault file, with which records can be written that open.
 func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 	t.Parallel()
+	needs.Unraced(t)
 	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
 	lived(t, h)
 	if err := h.Stop(); err != nil {
@@ -487,6 +491,7 @@ func TestFsckNamesWhatTheHolderOfTheKeyChanged(t *testing.T) {
 // fsck accepts the records that result from the used invitation, and no others.
 func TestFsckKnowsWhoFollowedAnInvitation(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	store := daemontest.Database(t)
 	h := startOn(t, filepath.Join(t.TempDir(), "atm-data"), store)
 	operator, nobody := h.As(t, "operator"), h.TLS(t, "demo")

@@ -104,6 +104,7 @@ var tampersOfPayments = []tamper{
 // of that, and changes it back.
 func TestFsckNamesWhatWasPaidInBetween(t *testing.T) {
 	t.Parallel()
+	daemontest.Once(t)
 	for _, tt := range []struct {
 		name, before, after, says string
 		act                       func(*testing.T, *market, string, string)

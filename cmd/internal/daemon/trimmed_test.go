@@ -19,6 +19,7 @@ import (
 // not have any more. An entry comes from the archive; lists and statements say since when they are
 // complete, and a subscription cannot begin before.
 func TestTrimmedServerSaysSinceWhenItHasEntries(t *testing.T) {
+	daemontest.Once(t)
 	away := filepath.Join(t.TempDir(), "archive")
 	if err := os.Mkdir(away, 0o700); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,15 @@ func Single(t testing.TB, why string) {
 	}
 }
 
+// Once skips a test that starts its servers itself, and is the same whatever ATM_REPLICAS says, in
+// the pass with replicas on PostgreSQL. It runs in the pass without.
+func Once(t testing.TB) {
+	t.Helper()
+	if Replicas > 1 && !OnDynamoDB {
+		t.Skip("runs in the pass without replicas")
+	}
+}
+
 // Postgres is a cluster that all tests share. A test of what only PostgreSQL has is skipped on
 // another database.
 func Postgres(t testing.TB) *pgtest.Cluster {
