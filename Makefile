@@ -74,7 +74,7 @@ tables:
 	$(ON_TABLES) -timeout 25m ./cmd/internal/daemon -run 'Test(ReplicasKnow|RequestIDIsAnswered|KeysRotatedOn|WrongFolders)'
 
 databases:
-	$(TEST) -parallel 4 -timeout 25m ./vault/pgstore -run 'Test(Pooled|Serializable|Trimmed)Store'
+	$(TEST) -parallel 4 -timeout 25m ./vault/pgstore -run 'Test(|Pooled|Serializable|Trimmed)StoreKeeps'
 
 # Those that need nothing but Go and take seconds; what needs a program of others is skipped
 # where there is none.

@@ -66,11 +66,17 @@ func books(t *testing.T, cluster *pgtest.Cluster) string {
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// TestStoreKeepsTheContract runs the suite with the default settings of the database.
+// TestStoreKeepsTheContract runs the suite with the default settings of the database. The race
+// detector is on for the parts with many callers and with several stores alone.
 func TestStoreKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	cluster := pgtest.Shared(t)
-	vaulttest.Run(t, func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) })
+	place := func(t *testing.T) vaulttest.Place { return database(books(t, cluster)) }
+	if !needs.Raced() {
+		vaulttest.Run(t, place)
+		return
+	}
+	vaulttest.RunAtOnce(t, place)
 	partsOn(t, func(t *testing.T) string { return books(t, cluster) })
 }
 

@@ -225,7 +225,7 @@ func testStatement(t *testing.T, p Place) {
 		for to := from; to <= 122; to += 9 {
 			want, wantOpening, wantClosing := between(all, from, to)
 			lines, opening, closing := s.read(t, query.Statement{
-				Account: "1", Limit: 10, From: s.minute(from), To: s.minute(to),
+				Account: "1", Limit: 25, From: s.minute(from), To: s.minute(to),
 			})
 			if !slices.Equal(lines, want) || opening != wantOpening || closing != wantClosing {
 				t.Fatalf("from %d to %d: %v from %s to %s\nwant %v from %s to %s", from, to, lines,
