@@ -41,7 +41,9 @@ var places = map[string][]string{
 	"teller/orders":        {"", "vault", "teller/bookings"},
 	"teller/passwords":     {},
 	"teller/words":         {"", "vault"},
-	"teller/replay":        {"", "teller", "vault", "vault/holder", "audit", "teller/bookings"},
+	"teller/replay": {
+		"", "teller", "vault", "vault/holder", "audit", "teller/bookings", "internal",
+	},
 	"vault":                {"", "audit"},
 	"vault/check":          {"", "vault", "vault/chunk", "vault/history", "audit"},
 	"vault/chunk":          {},
@@ -74,7 +76,7 @@ var places = map[string][]string{
 	},
 	"vault/boltstore/journal": {
 		"vault", "vault/chunk", "vault/codec",
-		"vault/boltstore/memtable", "vault/boltstore/shelf",
+		"vault/boltstore/memtable", "vault/boltstore/shelf", "internal",
 	},
 	"vault/boltstore/shelf": {
 		"vault", "vault/codec", "vault/boltstore/keyring",

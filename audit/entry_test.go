@@ -408,24 +408,3 @@ func BenchmarkParseEntry(b *testing.B) {
 		}
 	}
 }
-
-func TestManyEntriesAreReadInOrder(t *testing.T) {
-	for n := range 70 {
-		leaves := make([][]byte, n)
-		for i := range leaves {
-			leaves[i] = fmt.Appendf(nil, `{"ev":"op","id":"%d","t":"2026-11-25T12:00:00.000000Z","v":1}`, i)
-			if i%7 == 3 {
-				leaves[i] = leaves[i][1:]
-			}
-		}
-		entries, errs := ParseEntries(leaves)
-		if len(entries) != n || len(errs) != n {
-			t.Fatalf("%d entries and %d errors of %d leaves", len(entries), len(errs), n)
-		}
-		for i, e := range entries {
-			if bad := i%7 == 3; bad != (errs[i] != nil) || !bad && e.ID != fmt.Sprint(i) {
-				t.Errorf("leaf %d of %d is read as %+v, %v", i, n, e, errs[i])
-			}
-		}
-	}
-}

@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"example.com/atm"
@@ -167,23 +165,6 @@ func ParseEntry(leaf []byte) (*Entry, error) {
 	}
 	e.Program, e.Assertion = in.program(), in.Assertion.parsed()
 	return e, e.parseRest(&in)
-}
-
-// ParseEntries reads many entries as ParseEntry does, on all processors. Each has an entry or an
-// error, in the order of leaves.
-func ParseEntries(leaves [][]byte) (entries []*Entry, errs []error) {
-	entries, errs = make([]*Entry, len(leaves)), make([]error, len(leaves))
-	var all sync.WaitGroup
-	share := max(1, (len(leaves)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
-	for from := 0; from < len(leaves); from += share {
-		all.Go(func() {
-			for i := from; i < min(from+share, len(leaves)); i++ {
-				entries[i], errs[i] = ParseEntry(leaves[i])
-			}
-		})
-	}
-	all.Wait()
-	return entries, errs
 }
 
 // program is what the entry says of the program; nil for nothing.

@@ -7,7 +7,7 @@ import (
 	"example.com/atm/vault/requestid"
 )
 
-// A Part is a part of what a store holds. Parts with entries of the journal come
+// A Part is a part of what a store holds. Parts with entries of the journal, and nothing else, come
 // first and in order, then those with records.
 type Part struct {
 	First  JournalIndex // index in the journal of the first leaf

@@ -6,12 +6,14 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/checkpoint"
+	"example.com/atm/internal/ahead"
 	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 	"example.com/atm/vault/holder"
@@ -110,34 +112,70 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	if err != nil {
 		return nil, err
 	}
-	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
-		entries, errs := audit.ParseEntries(p.Leaves)
-		for i, entry := range entries {
-			index := p.First + vault.JournalIndex(i)
-			if index < begin {
+	// While entries are replayed, those after them are parsed.
+	line := ahead.New(func(some []parsed) error {
+		for _, p := range some {
+			if p.index < begin {
 				continue // the snapshot has seen it
 			}
-			if errs[i] != nil {
-				return fmt.Errorf("entry %d: %w", index, errs[i])
+			if p.err != nil {
+				return fmt.Errorf("entry %d: %w", p.index, p.err)
 			}
-			r.entry(index, entry)
-			if err := given.replay(c.Replayer, index, entry); err != nil {
+			r.entry(p.index, p.entry)
+			if err := given.replay(c.Replayer, p.index, p.entry); err != nil {
 				return err
 			}
-			if rotation, is := audit.RotationOf(entry); is {
+			if rotation, is := audit.RotationOf(p.entry); is {
 				c.Rotations = append(c.Rotations, rotation)
 			}
 		}
-		c.Kept.Add(&p.Records)
-		r.part(p)
-		if rules.Progress != nil && len(p.Leaves) > 0 {
-			rules.Progress(int64(p.First)+int64(len(p.Leaves)), int64(size))
+		if last := len(some) - 1; rules.Progress != nil && last >= 0 {
+			rules.Progress(int64(some[last].index+1), int64(size))
 		}
 		return ctx.Err()
 	})
+	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
+		if len(p.Leaves) > 0 {
+			return line.Add(parsing(p.First, p.Leaves))
+		}
+		if err := line.End(); err != nil {
+			return err
+		}
+		c.Kept.Add(&p.Records)
+		r.part(p)
+		return ctx.Err()
+	})
+	if err == nil {
+		err = line.End()
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.end()
 	return c, given.check(ctx, store)
+}
+
+// A parsed is an entry of the journal that was parsed, or the error of that.
+type parsed struct {
+	index vault.JournalIndex
+	entry *audit.Entry
+	err   error
+}
+
+// parsing copies leaves, of which the first has this index, and returns what parses the copies.
+func parsing(first vault.JournalIndex, leaves [][]byte) func() []parsed {
+	copies := bytes.Join(leaves, nil)
+	lengths := make([]int, len(leaves))
+	for i, leaf := range leaves {
+		lengths[i] = len(leaf)
+	}
+	return func() []parsed {
+		some, rest := make([]parsed, len(lengths)), copies
+		for i, n := range lengths {
+			some[i].index = first + vault.JournalIndex(i)
+			some[i].entry, some[i].err = audit.ParseEntry(rest[:n])
+			rest = rest[n:]
+		}
+		return some
+	}
 }

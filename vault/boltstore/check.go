@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"example.com/atm/audit"
 	"example.com/atm/vault"
-	"example.com/atm/vault/boltstore/days"
+	"example.com/atm/vault/boltstore/journal"
 	"example.com/atm/vault/check"
-	"example.com/atm/vault/chunk"
 	"example.com/atm/vault/codec"
 )
 
@@ -39,7 +37,7 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 		for _, kind := range kinds {
 			err = errors.Join(err, kind.verify(v, c))
 		}
-		return errors.Join(err, c.requests(v))
+		return err
 	})
 	if err == nil {
 		err = problems.Err()
@@ -66,8 +64,13 @@ func (c *checker) journal(ctx context.Context, v view) error {
 		logs = []vault.JournalIndex{0}
 	}
 	c.read = check.NewJournal(c.problems, c.base, logs)
-	err = v.journal().Each(ctx, func(first vault.JournalIndex, entries []chunk.Entry) error {
-		c.read.Read(first, entries)
+	asked, err := c.requests(v)
+	if err != nil {
+		return err
+	}
+	c.read.Asked(asked)
+	err = journal.Each(ctx, v.shelf(bucketJournal), check.Parse, func(chunk *check.Chunk) error {
+		c.read.Read(chunk)
 		return nil
 	}, func(k []byte, err error) { c.problems.Add("journal, key %x: %v", k, err) })
 	if err != nil {
@@ -77,9 +80,9 @@ func (c *checker) journal(ctx context.Context, v view) error {
 	return nil
 }
 
-func (c *checker) requests(v view) error {
-	journal := v.journal()
-	return v.file.Bucket(bucketRequests).ForEach(func(k, v []byte) error {
+// requests returns the request ids that lead to entries of the journal.
+func (c *checker) requests(v view) (kept []vault.KeptRequest, err error) {
+	err = v.file.Bucket(bucketRequests).ForEach(func(k, v []byte) error {
 		day, key, err := codec.ParseRequest(k)
 		index, errIndex := codec.JournalIndex(v)
 		if err = errors.Join(err, errIndex); err != nil {
@@ -89,16 +92,8 @@ func (c *checker) requests(v view) error {
 		if index < c.base.Index {
 			return nil // over, and not swept away yet
 		}
-		e, err := journal.At(index)
-		if err != nil {
-			c.problems.Add("request id %x: %v", k, err)
-			return nil
-		}
-		entry, err := audit.ParseEntry(e.Leaf)
-		if err != nil || !key.Answered(entry) || days.Of(entry.Time) != day {
-			c.problems.Add("request id %x: journal entry %d is not the answer to it: %v", k,
-				index, err)
-		}
+		kept = append(kept, vault.KeptRequest{Key: key, Index: index, Day: int64(day)})
 		return nil
 	})
+	return kept, err
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 
 	"example.com/atm/audit"
@@ -8,6 +9,7 @@ import (
 	"example.com/atm/vault"
 	"example.com/atm/vault/chunk"
 	"example.com/atm/vault/history"
+	"example.com/atm/vault/requestid"
 )
 
 // A Journal is a journal that is read from its base on, chunk by chunk: that no entry is missing,
@@ -23,6 +25,8 @@ type Journal struct {
 	log      vault.JournalIndex // where the current audit log begins
 	tree     merkle.Head        // of that log, as far as it was read
 	hashes   []merkle.Hash      // of the entries since tree
+
+	asked []vault.KeptRequest // that lead to entries which were not read yet, in order of these
 }
 
 // NewJournal returns a journal that begins at a base and has had these logs, of which nothing was
@@ -36,8 +40,34 @@ func NewJournal(problems *Problems, base vault.Base, logs []vault.JournalIndex) 
 	return j
 }
 
-// Read goes on with the chunk that has these entries, of which the first one has this index.
-func (j *Journal) Read(first vault.JournalIndex, entries []chunk.Entry) {
+// A Chunk is a chunk of the journal whose entries are hashed and parsed.
+type Chunk struct {
+	first   vault.JournalIndex
+	entries []parsedEntry
+}
+
+type parsedEntry struct {
+	stored chunk.Entry
+	hash   merkle.Hash
+	entry  *audit.Entry
+	err    error
+}
+
+// Parse hashes and parses the entries of a chunk, of which the first one has this index. It needs
+// nothing of the chunks before, so that many can be parsed at once.
+func Parse(first vault.JournalIndex, entries []chunk.Entry) *Chunk {
+	c := &Chunk{first, make([]parsedEntry, len(entries))}
+	for i, e := range entries {
+		p := &c.entries[i]
+		p.stored, p.hash = e, merkle.LeafHash(e.Leaf)
+		p.entry, p.err = audit.ParseEntry(e.Leaf)
+	}
+	return c
+}
+
+// Read goes on with the next chunk.
+func (j *Journal) Read(c *Chunk) {
+	first, entries := c.first, c.entries
 	if last := first + vault.JournalIndex(len(entries)); last <= j.Begin {
 		return // about to be removed
 	}
@@ -48,26 +78,50 @@ func (j *Journal) Read(first vault.JournalIndex, entries []chunk.Entry) {
 		j.problems.Add("journal: entry %d where entry %d should be", first, j.Size)
 		j.Size = first
 	}
-	leaves := make([][]byte, len(entries))
-	for i, e := range entries {
-		leaves[i] = e.Leaf
-	}
-	parsed, errs := audit.ParseEntries(leaves)
-	for i, e := range entries {
-		index := j.Size
+	for i := range entries {
+		p, index := &entries[i], j.Size
 		j.Size++
 		if index >= j.log {
-			j.hashes = append(j.hashes, merkle.LeafHash(e.Leaf))
+			j.hashes = append(j.hashes, p.hash)
 		}
 		if len(j.hashes) == 4096 {
 			j.tree, j.hashes = j.tree.Append(j.hashes...), j.hashes[:0]
 		}
-		if errs[i] != nil {
-			j.problems.Add("journal entry %d: %v", index, errs[i])
+		j.answers(index, p.entry, p.err)
+		if p.err != nil {
+			j.problems.Add("journal entry %d: %v", index, p.err)
 			continue
 		}
-		j.entry(index, parsed[i], e)
+		j.entry(index, p.entry, p.stored)
 	}
+}
+
+// Asked has the journal hold request ids against the entries that they lead to, when those are
+// read. It takes the list, and puts it in the order of these.
+func (j *Journal) Asked(requests []vault.KeptRequest) {
+	slices.SortFunc(requests, func(a, b vault.KeptRequest) int {
+		return cmp.Compare(a.Index, b.Index)
+	})
+	j.asked = requests
+}
+
+// answers holds the request ids that lead to an entry against it. Those before it lead to nothing.
+func (j *Journal) answers(index vault.JournalIndex, entry *audit.Entry, err error) {
+	for len(j.asked) > 0 && j.asked[0].Index <= index {
+		r := &j.asked[0]
+		switch {
+		case r.Index < index:
+			j.missing(r)
+		case err != nil || !r.Key.Answered(entry) || requestid.Day(entry.Time) != r.Day:
+			j.problems.Add("request id %x: journal entry %d is not the answer to it: %v", r.Key,
+				index, err)
+		}
+		j.asked = j.asked[1:]
+	}
+}
+
+func (j *Journal) missing(r *vault.KeptRequest) {
+	j.problems.Add("request id %x: journal entry %d: it is missing", r.Key, r.Index)
 }
 
 // entry carries the chains on by what an entry changed.
@@ -93,6 +147,9 @@ func (j *Journal) entry(index vault.JournalIndex, entry *audit.Entry, stored chu
 // End holds what was read against what was signed: logs are where audit logs began.
 func (j *Journal) End(logs []vault.JournalIndex, checkpoint []byte, head merkle.Head) {
 	j.tree = j.tree.Append(j.hashes...)
+	for i := range j.asked {
+		j.missing(&j.asked[i])
+	}
 	switch {
 	case vault.JournalEnd(logs, head) != j.Size:
 		j.problems.Add("the signed tree has %d entries, the journal %d", head.Size, j.Size-j.log)

@@ -58,7 +58,7 @@ func (c *checker) journal(ctx context.Context, now *chain.State) error {
 			c.problems.Add("journal, key %s: %v", i.SK, err)
 			return nil
 		}
-		c.read.Read(journal.begin, journal.entries)
+		c.read.Read(check.Parse(journal.begin, journal.entries))
 		return nil
 	})
 	if err != nil {

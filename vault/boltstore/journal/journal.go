@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 
+	"example.com/atm/internal/ahead"
 	"example.com/atm/vault"
 	"example.com/atm/vault/boltstore/memtable"
 	"example.com/atm/vault/boltstore/shelf"
@@ -38,6 +39,16 @@ type Reader struct {
 type memory struct {
 	opened  []byte
 	decoder chunk.Decoder
+}
+
+// open opens and decodes a chunk. What it returns is good until the next call.
+func (m *memory) open(s shelf.Shelf, key, sealed []byte) ([]chunk.Entry, error) {
+	value, err := s.OpenTo(m.opened[:0], key, sealed)
+	if err != nil {
+		return nil, err
+	}
+	m.opened = value
+	return m.decoder.Decode(value)
 }
 
 func newMemory() *memory { return &memory{opened: make([]byte, 0, chunk.Bytes/2)} }
@@ -114,36 +125,72 @@ func (r *Reader) open(c memtable.Chunk) error {
 // openShared is open into memory that chunks share.
 func (r *Reader) openShared(c memtable.Chunk) error {
 	r.Begin, r.Entries = c.First, nil
-	value, err := r.shelf.OpenTo(r.shared.opened[:0], codec.JournalKey(c.First), c.Sealed)
-	if err != nil {
-		return err
+	entries, err := r.shared.open(r.shelf, codec.JournalKey(c.First), c.Sealed)
+	if err == nil {
+		r.Entries = entries
 	}
-	r.shared.opened = value
-	r.Entries, err = r.shared.decoder.Decode(value)
 	return err
 }
 
-// Each calls yield with all chunks of bbolt itself, when there are no memtables, and
-// bad with the keys of those that cannot be read. It reads each anew.
-func (r *Reader) Each(ctx context.Context,
-	yield func(first vault.JournalIndex, entries []chunk.Entry) error,
+// Each gives all chunks that bbolt has of the journal on a shelf to look, on all processors, and
+// what look returns of them to yield, in order. It calls bad with the keys of those that cannot
+// be read. Entries are good until yield returns.
+func Each[T any](ctx context.Context, s shelf.Shelf,
+	look func(first vault.JournalIndex, entries []chunk.Entry) T, yield func(T) error,
 	bad func(k []byte, err error),
 ) error {
-	r.shared = newMemory()
-	return r.shelf.Bucket.ForEach(func(k, v []byte) error {
+	type looked struct {
+		sealed *sealed
+		value  T
+		err    error
+	}
+	var free []*sealed
+	line := ahead.New(func(l looked) error {
+		free = append(free, l.sealed)
+		if l.err != nil {
+			bad(l.sealed.key, l.err)
+			return nil
+		}
+		return yield(l.value)
+	})
+	err := s.Bucket.ForEach(func(k, v []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		first, err := codec.JournalIndex(k)
-		if err == nil {
-			err = r.open(memtable.Chunk{First: first, Sealed: v})
+		c := &sealed{memory: newMemory()}
+		if last := len(free) - 1; last >= 0 {
+			c, free = free[last], free[:last]
 		}
-		if err != nil {
-			bad(k, err)
-			return nil
-		}
-		return yield(r.Begin, r.Entries)
+		// Only this goroutine reads the file, so that a disk that fails is an error.
+		c.key, c.value = append(c.key[:0], k...), append(c.value[:0], v...)
+		return line.Add(func() looked {
+			l := looked{sealed: c}
+			var first vault.JournalIndex
+			var entries []chunk.Entry
+			if first, entries, l.err = c.open(s); l.err == nil {
+				l.value = look(first, entries)
+			}
+			return l
+		})
 	})
+	if err != nil {
+		return err
+	}
+	return line.End()
+}
+
+// sealed is a chunk as bbolt has it, and the memory that it is opened in.
+type sealed struct {
+	key, value []byte
+	memory     *memory
+}
+
+func (c *sealed) open(s shelf.Shelf) (first vault.JournalIndex, entries []chunk.Entry, err error) {
+	if first, err = codec.JournalIndex(c.key); err != nil {
+		return 0, nil, err
+	}
+	entries, err = c.memory.open(s, c.key, c.value)
+	return first, entries, err
 }
 
 // Leaves yields the leaves of the journal from, … to-1, each good until the next. bbolt has
