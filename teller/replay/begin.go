@@ -79,7 +79,7 @@ func (r *records) begin(p *vault.Part) {
 	for i := range p.Requests {
 		row := &p.Requests[i]
 		r.asked.byTail[row.Key.Tail()] = answered{
-			row.Index, time.Unix(row.Day*int64(day/time.Second), 0).UTC(), row.Key,
+			row.Index, row.Day * int64(day/time.Second), row.Key,
 		}
 	}
 }

@@ -63,12 +63,13 @@ func newRecords(rules Rules, logs []vault.JournalIndex, books *vault.Replayer,
 	}
 }
 
-// entry learns what an entry changed. The books are as they were before it.
-func (r *records) entry(index vault.JournalIndex, e *audit.Entry) {
+// entry learns what an entry changed, and which request id it answered. The books are as they were
+// before it.
+func (r *records) entry(index vault.JournalIndex, e *audit.Entry, a answer) {
 	if e.Time.After(r.newest) {
 		r.newest = e.Time
 	}
-	r.asked.entry(r.problems, index, e, r.newest)
+	r.asked.entry(r.problems, index, e, a, r.newest)
 	args := argsOf(e)
 	r.browsers.entry(e, args)
 	if e.Event == audit.EventFeedStopped {

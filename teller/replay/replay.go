@@ -112,31 +112,34 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	if err != nil {
 		return nil, err
 	}
-	// While entries are replayed, those after them are parsed.
-	line := ahead.New(func(some []parsed) error {
-		for _, p := range some {
-			if p.index < begin {
+	line := ahead.New(func(steps []step) error {
+		for i := range steps {
+			s := &steps[i]
+			if s.index < begin {
 				continue // the snapshot has seen it
 			}
-			if p.err != nil {
-				return fmt.Errorf("entry %d: %w", p.index, p.err)
+			if s.entry == nil {
+				return s.err
 			}
-			r.entry(p.index, p.entry)
-			if err := given.replay(c.Replayer, p.index, p.entry); err != nil {
+			r.entry(s.index, s.entry, s.answer)
+			if s.err != nil {
+				return s.err
+			}
+			if err := given.follow(c.Replayer, s.index, s.entry, s.rule); err != nil {
 				return err
 			}
-			if rotation, is := audit.RotationOf(p.entry); is {
+			if rotation, is := audit.RotationOf(s.entry); is {
 				c.Rotations = append(c.Rotations, rotation)
 			}
 		}
-		if last := len(some) - 1; rules.Progress != nil && last >= 0 {
-			rules.Progress(int64(some[last].index+1), int64(size))
+		if last := len(steps) - 1; rules.Progress != nil && last >= 0 {
+			rules.Progress(int64(steps[last].index+1), int64(size))
 		}
 		return ctx.Err()
 	})
 	c.Trail, err = store.Dump(ctx, func(p *vault.Part) error {
 		if len(p.Leaves) > 0 {
-			return line.Add(parsing(p.First, p.Leaves))
+			return line.Add(steps(logs, p.First, p.Leaves))
 		}
 		if err := line.End(); err != nil {
 			return err
@@ -155,27 +158,39 @@ func Compare(ctx context.Context, store vault.Backend, rules Rules,
 	return c, given.check(ctx, store)
 }
 
-// A parsed is an entry of the journal that was parsed, or the error of that.
-type parsed struct {
-	index vault.JournalIndex
-	entry *audit.Entry
-	err   error
+// A step is an entry of the journal, and what can be known from it alone.
+type step struct {
+	index  vault.JournalIndex
+	entry  *audit.Entry // nil if it cannot be parsed
+	answer answer
+	rule   vault.Rule // nil if it changed no account
+	err    error
 }
 
-// parsing copies leaves, of which the first has this index, and returns what parses the copies.
-func parsing(first vault.JournalIndex, leaves [][]byte) func() []parsed {
+// steps copies leaves, of which the first has this index, and returns what makes steps of the
+// copies. That can be done for many leaves at once, and replaying them cannot.
+func steps(logs []vault.JournalIndex, first vault.JournalIndex, leaves [][]byte) func() []step {
 	copies := bytes.Join(leaves, nil)
 	lengths := make([]int, len(leaves))
 	for i, leaf := range leaves {
 		lengths[i] = len(leaf)
 	}
-	return func() []parsed {
-		some, rest := make([]parsed, len(lengths)), copies
+	return func() []step {
+		made, rest := make([]step, len(lengths)), copies
 		for i, n := range lengths {
-			some[i].index = first + vault.JournalIndex(i)
-			some[i].entry, some[i].err = audit.ParseEntry(rest[:n])
+			made[i] = stepOf(logs, first+vault.JournalIndex(i), rest[:n])
 			rest = rest[n:]
 		}
-		return some
+		return made
 	}
+}
+
+func stepOf(logs []vault.JournalIndex, index vault.JournalIndex, leaf []byte) step {
+	entry, err := audit.ParseEntry(leaf)
+	if err != nil {
+		return step{index: index, err: fmt.Errorf("entry %d: %w", index, err)}
+	}
+	s := step{index: index, entry: entry, answer: answerOf(entry)}
+	s.rule, s.err = ruleOf(logs, index, entry)
+	return s
 }

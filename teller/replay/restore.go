@@ -16,7 +16,6 @@ import (
 	"example.com/atm/vault/check"
 	"example.com/atm/vault/feeds"
 	"example.com/atm/vault/people"
-	"example.com/atm/vault/requestid"
 )
 
 // A Restored is what a snapshot and the entries after it come to.
@@ -68,7 +67,7 @@ func (r *Restorer) Entry(index vault.JournalIndex, leaf []byte) error {
 	if err != nil {
 		return fmt.Errorf("entry %d: %w", index, err)
 	}
-	r.records.entry(index, entry)
+	r.records.entry(index, entry, answerOf(entry))
 	if entry.Operation == atm.UserAdd && entry.Status != nil && entry.Status.Code == atm.OK {
 		for _, a := range entry.Args {
 			if a.Name == "subject" {
@@ -103,9 +102,9 @@ func (r *Restorer) Restored(ctx context.Context) (*Restored, error) {
 	}
 	r.feeds(done)
 	for _, first := range r.records.asked.byTail {
-		if requestid.Day(first.at) >= keptFrom(r.records.newest) {
+		if first.day() >= keptFrom(r.records.newest) {
 			done.Requests = append(done.Requests, vault.KeptRequest{
-				Key: first.key, Index: first.index, Day: requestid.Day(first.at),
+				Key: first.key, Index: first.index, Day: first.day(),
 			})
 		}
 	}

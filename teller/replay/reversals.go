@@ -36,12 +36,34 @@ type back struct {
 func (r *reversed) replay(replayer *vault.Replayer, index vault.JournalIndex,
 	entry *audit.Entry,
 ) error {
-	if len(entry.State) == 0 {
-		return nil
-	}
-	rule, err := bookings.RuleOf(entry, vault.LogOf(r.logs, index))
+	rule, err := ruleOf(r.logs, index, entry)
 	if err != nil {
-		return fmt.Errorf("entry %d: %w", index, err)
+		return err
+	}
+	return r.follow(replayer, index, entry, rule)
+}
+
+// ruleOf returns the rule of an entry that changed accounts, and nil for any other. It depends on
+// nothing else.
+func ruleOf(logs []vault.JournalIndex, index vault.JournalIndex, entry *audit.Entry) (vault.Rule,
+	error,
+) {
+	if len(entry.State) == 0 {
+		return nil, nil
+	}
+	rule, err := bookings.RuleOf(entry, vault.LogOf(logs, index))
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w", index, err)
+	}
+	return rule, nil
+}
+
+// follow is replay with the rule of the entry.
+func (r *reversed) follow(replayer *vault.Replayer, index vault.JournalIndex, entry *audit.Entry,
+	rule vault.Rule,
+) error {
+	if rule == nil {
+		return nil
 	}
 	if reverse, is := rule.(vault.Reverse); is {
 		m := reverse.Movement

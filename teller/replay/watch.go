@@ -74,7 +74,7 @@ func (w *Watcher) Entry(ctx context.Context, index int64, leaf []byte) error {
 	if err := w.answered(ctx, entry); err != nil {
 		return err
 	}
-	w.records.entry(vault.JournalIndex(index), entry)
+	w.records.entry(vault.JournalIndex(index), entry, answerOf(entry))
 	if err := w.given.replay(w.replayer, vault.JournalIndex(index), entry); err != nil {
 		w.add("%v", err)
 	}
