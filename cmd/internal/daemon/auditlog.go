@@ -75,12 +75,18 @@ func openAuditLog(ctx context.Context, dir *datadir.Dir, a accounts, signer *che
 		Dir: dir.Audit(), Keys: signer.AllKeys, Complete: signer.Complete, Source: log,
 		Log: opts.Log, Index: l.index, New: empty,
 	}
+	if opts.Republish {
+		cfg.Index = nil // nobody asks this process for entries
+	}
 	if l.archive != nil {
 		cfg.Archived = l.archive
 	}
 	l.Publisher, err = publish.New(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Unpublished {
+		return l, nil
 	}
 	extends, err := l.sawArchive(ctx, log)
 	if err != nil {

@@ -76,6 +76,9 @@ type Options struct {
 	// Republish says that the folder has nothing of the audit log, as after a restore, so that all
 	// of it is published again. For that the key that signs the log need not be here.
 	Republish bool
+
+	// Unpublished says that nothing is published: it is only to be seen whether the folder opens.
+	Unpublished bool
 }
 
 // A Server is an open data folder with all parts of a server.

@@ -59,30 +59,41 @@ func (f Folder) Restore(ctx context.Context, log *slog.Logger, backups ...Backup
 func (f Folder) restoreInto(ctx context.Context, folder string, backups []Backup,
 	log *slog.Logger,
 ) (*Checked, error) {
-	if err := f.unpack(ctx, folder, backups); err != nil {
-		return nil, err
-	}
-	if err := checkServerKey(folder, log); err != nil {
-		return nil, err
-	}
-	unpacked := Folder{
-		Data: folder, Passphrase: f.Passphrase, Progress: f.Progress, Archive: f.Archive,
-	}
-	found, err := unpacked.Check(ctx, func(problem string) {
-		log.Error("restored vault", slog.String("problem", problem))
-	})
+	unpacked, found, err := f.unpackChecked(ctx, folder, backups, log)
 	if err != nil {
 		return nil, err
 	}
 	return found, unpacked.publish(ctx, log)
 }
 
+// unpackChecked unpacks backups into an empty folder, and checks what they come to.
+func (f Folder) unpackChecked(ctx context.Context, folder string, backups []Backup,
+	log *slog.Logger,
+) (unpacked Folder, found *Checked, err error) {
+	unpacked = Folder{
+		Data: folder, Passphrase: f.Passphrase, Progress: f.Progress, Archive: f.Archive,
+	}
+	if err := f.unpack(ctx, folder, backups); err != nil {
+		return unpacked, nil, err
+	}
+	if err := checkServerKey(folder, log); err != nil {
+		return unpacked, nil, err
+	}
+	found, err = unpacked.Check(ctx, func(problem string) {
+		log.Error("restored vault", slog.String("problem", problem))
+	})
+	return unpacked, found, err
+}
+
 // publish publishes the whole audit log of the vault into a folder that has none of it.
 func (f Folder) publish(ctx context.Context, log *slog.Logger) error {
-	srv, err := daemon.Open(ctx, daemon.Options{
-		Data: f.Data, Store: f.Store, Passphrase: f.Passphrase, Log: log,
-		Republish: true,
-	})
+	return f.start(ctx, log, daemon.Options{Republish: true})
+}
+
+// start has a server open the folder, and closes it again.
+func (f Folder) start(ctx context.Context, log *slog.Logger, opts daemon.Options) error {
+	opts.Data, opts.Store, opts.Passphrase, opts.Log = f.Data, f.Store, f.Passphrase, log
+	srv, err := daemon.Open(ctx, opts)
 	if err != nil {
 		return err
 	}
@@ -101,7 +112,9 @@ func checkServerKey(folder string, log *slog.Logger) error {
 }
 
 // VerifyBackups unpacks a backup, or a chain, beside the last one, checks it as Restore does, and
-// deletes the copy.
+// deletes the copy. A server has to open the copy, but does not publish the audit log again: that
+// the journal has the signed root is what the check has computed, so that publishing would compute
+// it once more, and write a gigabyte for each million entries only to delete it.
 func VerifyBackups(ctx context.Context, files []string, passphrase func() ([]byte, error),
 	progress func(done, total int64), log *slog.Logger,
 ) (*Checked, error) {
@@ -115,10 +128,12 @@ func VerifyBackups(ctx context.Context, files []string, passphrase func() ([]byt
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
-	return Folder{
-		Data: filepath.Join(folder, "atm-data"), Passphrase: passphrase,
-		Progress: progress,
-	}.Restore(ctx, log, backups...)
+	unpacked, found, err := Folder{Passphrase: passphrase, Progress: progress}.unpackChecked(ctx,
+		folder, backups, log)
+	if err != nil {
+		return nil, err
+	}
+	return found, unpacked.start(ctx, log, daemon.Options{Republish: true, Unpublished: true})
 }
 
 // besides makes a folder beside a backup to check it in.
