@@ -24,6 +24,17 @@ import (
 type Folder struct {
 	root  string
 	sweep sync.Once
+
+	turn sync.Mutex // held while names are made durable
+
+	mu   sync.Mutex
+	next *names // guarded by mu; those that are made durable next; nil while there are none
+}
+
+// names are made durable for all who gave objects their names at about the same time.
+type names struct {
+	folders map[string]bool // that the names are in
+	sync    func() error
 }
 
 // NewFolder returns the archive in the folder at root.
@@ -173,15 +184,39 @@ func (f *Folder) Put(ctx context.Context, name string, content Content) error {
 		return f.taken(path)
 	}
 	if err == nil {
-		err = durable.SyncDir(filepath.Dir(path))
+		err = f.syncNames(filepath.Dir(path))
 	}
 	return f.cannotWrite(name, err)
+}
+
+// syncNames makes the names in a folder durable, with those that others wait for.
+func (f *Folder) syncNames(folder string) error {
+	f.mu.Lock()
+	if f.next == nil {
+		folders := make(map[string]bool)
+		f.next = &names{folders, sync.OnceValue(func() error {
+			f.turn.Lock()
+			defer f.turn.Unlock()
+			f.mu.Lock()
+			f.next = nil // a name that is given from now on may come too late for this sync
+			f.mu.Unlock()
+			var err error
+			for folder := range folders {
+				err = errors.Join(err, durable.SyncDir(folder))
+			}
+			return err
+		})}
+	}
+	next := f.next
+	next.folders[folder] = true
+	f.mu.Unlock()
+	return next.sync()
 }
 
 // taken reports that an object exists. Its name is made durable here, because the
 // process that wrote it may have been killed before it did that.
 func (f *Folder) taken(path string) error {
-	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
+	if err := f.syncNames(filepath.Dir(path)); err != nil {
 		return f.unreachable(err)
 	}
 	return fs.ErrExist

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -28,9 +29,6 @@ type Draft struct {
 
 	// Snapshot is the snapshot of the accounts.
 	Snapshot Content
-
-	// Rest is called after each bundle, so that writing can leave time for others. Optional.
-	Rest func()
 }
 
 // atOnce is how many objects are written or read back at a time.
@@ -67,7 +65,7 @@ func (a *Archive) Write(ctx context.Context, d Draft) (Chapter, error) {
 			return newest, nil
 		}
 	}
-	if err := a.copyLog(ctx, log, newest.Size, d.Rest); err != nil {
+	if err := a.copyLog(ctx, log, newest.Size); err != nil {
 		return Chapter{}, err
 	}
 	folder := chapterFolder(c.Size)
@@ -112,12 +110,12 @@ func (a *Archive) Compare(ctx context.Context, log *audit.Log, c Chapter, keys [
 }
 
 // copyLog writes the tiles and bundles that were not complete at size from.
-func (a *Archive) copyLog(ctx context.Context, log *audit.Log, from int64, rest func()) error {
+func (a *Archive) copyLog(ctx context.Context, log *audit.Log, from int64) error {
 	work := begin(ctx)
 	defer work.end()
 	err := log.Tiles(work.ctx, from, func(t merkle.Tile, data []byte) error {
-		if t.Level == merkle.EntriesLevel && rest != nil {
-			rest()
+		if t.Level == merkle.EntriesLevel {
+			runtime.Gosched() // what is archived is old; operations are served now
 		}
 		return work.do(func(ctx context.Context) error { return a.put(ctx, t.Path(), Bytes(data)) })
 	})
@@ -168,12 +166,16 @@ func (a *Archive) ReadBack(ctx context.Context, c Chapter, keys []string, from, 
 	}
 	work := begin(ctx)
 	defer work.end()
-	const piece = 16 * merkle.TileWidth
-	for first := from; first < to && work.ctx.Err() == nil; first += piece {
+	const piece = merkle.TileWidth * merkle.TileWidth // of one tile of level 1, which is read once
+	for first := from; first < to && work.ctx.Err() == nil; first = (first/piece + 1) * piece {
 		work.do(func(ctx context.Context) error {
-			return log.Leaves(ctx, first, min(first+piece, to), func(int64, []byte) error {
-				return nil
-			})
+			return log.Leaves(ctx, first, min((first/piece+1)*piece, to),
+				func(index int64, _ []byte) error {
+					if (index+1)%merkle.TileWidth == 0 {
+						runtime.Gosched()
+					}
+					return ctx.Err()
+				})
 		})
 	}
 	if err := work.end(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"example.com/atm/audit"
@@ -59,14 +60,25 @@ func (p *Publisher) prune(level int, n, end int64) error {
 		return p.folder.path(merkle.Tile{Level: level, N: n, Width: merkle.TileWidth}.Path())
 	}
 	dir := filepath.Dir(whole(n))
-	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+	there, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // removed before
 	}
-	for ; n < end; n++ {
-		if err := os.Remove(whole(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+	if err != nil {
+		return err
+	}
+	for _, file := range there {
+		name, partial := strings.CutSuffix(file.Name(), ".p")
+		number, err := strconv.ParseUint(name, 10, 16)
+		if err != nil || n+int64(number) >= end || name != filepath.Base(whole(n+int64(number))) {
+			continue // of later tiles, or no tile
 		}
-		if err := os.RemoveAll(whole(n) + ".p"); err != nil { // superseded partial tiles
+		remove := os.Remove
+		if partial { // superseded partial tiles
+			remove = os.RemoveAll
+		}
+		err = remove(filepath.Join(dir, file.Name()))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -45,6 +45,20 @@ func verify(t *testing.T, files audit.Files) *audit.Report {
 	return r
 }
 
+// beforeRead is a log that calls do before a file is read.
+type beforeRead struct {
+	audit.Files
+	name string
+	do   func()
+}
+
+func (f beforeRead) ReadFile(ctx context.Context, name string, limit int64) ([]byte, error) {
+	if name == f.name {
+		f.do()
+	}
+	return f.Files.ReadFile(ctx, name, limit)
+}
+
 func TestStorageThatGoesIsUnreachableAndGoesOnLater(t *testing.T) {
 	t.Parallel()
 	l, dir := audittest.Publish(t, 2000)
@@ -52,12 +66,7 @@ func TestStorageThatGoesIsUnreachableAndGoesOnLater(t *testing.T) {
 	g := s3test.StartOn(t, folder)
 	a := archive.New(open(t, g.Location("bank")))
 	d := draft(l, dir)
-	bundles := 0
-	d.Rest = func() {
-		if bundles++; bundles == 3 {
-			g.Stop()
-		}
-	}
+	d.Log = beforeRead{d.Log, "tile/entries/003", g.Stop}
 	if _, err := a.Write(t.Context(), d); !errors.Is(err, audit.ErrUnreachable) {
 		t.Errorf("gone while it is written to: %v", err)
 	}

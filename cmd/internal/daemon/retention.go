@@ -43,8 +43,8 @@ func (s *Server) newRetention(ctx context.Context) (*retention.Runner, error) {
 		Store: s.accounts, Lead: s.accounts.leads, Dir: s.dir.Snapshots(),
 		Now: s.accounts.replicas().Now, Log: s.opts.Log,
 		Published: retention.Published{
-			Hot: audit.Dir(s.dir.Audit()), Open: s.log.published, Keys: s.keys.Signer.AllKeys,
-			Prune: s.log.Prune,
+			Hot: audit.Dir(s.dir.Audit()), Open: s.log.published, Publish: s.log.Publish,
+			Keys: s.keys.Signer.AllKeys, Prune: s.log.Prune,
 		},
 		Record: func(ctx context.Context, taken events.Snapshot) atm.Status {
 			return events.SnapshotTaken(ctx, s.ledger, taken)

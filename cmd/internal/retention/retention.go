@@ -32,9 +32,10 @@ const (
 	// roundEvery is how often it is looked whether there is something to do.
 	roundEvery = time.Minute
 
-	// publishWait bounds how long a chapter waits for its entry to be published.
-	publishWait = time.Minute
-	lookEvery   = 20 * time.Millisecond
+	// publishTimes is how often the log is published before a snapshot, which has the entries that
+	// are not published yet. Those that are committed during the first time may be many; during the
+	// second time they are few.
+	publishTimes = 2
 
 	// clockSlack is by how much a chapter may be from the future.
 	clockSlack = time.Minute
@@ -87,6 +88,9 @@ type Published struct {
 
 	// Open opens it, with what was archived of it.
 	Open func(context.Context) (*audit.Log, error)
+
+	// Publish publishes everything that is committed.
+	Publish func(context.Context) error
 
 	// Keys are the public keys of the log, the newest first.
 	Keys func() []string
@@ -243,6 +247,11 @@ func (r *Runner) stayLeader(ctx context.Context) (stop func()) {
 
 // chapter takes a snapshot and writes a chapter.
 func (r *Runner) chapter(ctx context.Context) (done Taken, err error) {
+	for range publishTimes {
+		if err := r.cfg.Publish(ctx); err != nil {
+			return done, err
+		}
+	}
 	log, err := r.cfg.Open(ctx)
 	if err != nil {
 		return done, err
@@ -273,7 +282,8 @@ func (r *Runner) chapter(ctx context.Context) (done Taken, err error) {
 	snapshot := events.Snapshot{
 		Size: trail.Head.Size, Root: trail.Head.Root(), Bytes: content.Size, Sum: *content.SHA256,
 	}
-	if log, err = r.record(ctx, snapshot); err != nil {
+	log, done, err = r.record(ctx, snapshot)
+	if err != nil {
 		return done, err
 	}
 	written, err := r.cfg.Archive.Write(ctx, archive.Draft{
@@ -284,36 +294,36 @@ func (r *Runner) chapter(ctx context.Context) (done Taken, err error) {
 	}
 	r.cfg.Log.Info("archived the audit log", slog.String("archive", r.cfg.Archive.String()),
 		slog.Int64("entries", written.Size), slog.Int64("snapshot_bytes", content.Size))
-	return r.takenFor(ctx, written.Size)
+	r.taken[written.Size] = done
+	return done, nil
 }
 
-// record commits the entry about a snapshot, and returns the log once the entry is published. It
-// returns errOvertaken if the entry about another one follows in that log: Find takes the newest.
-func (r *Runner) record(ctx context.Context, s events.Snapshot) (*audit.Log, error) {
+// record commits the entry about a snapshot, and publishes it. It returns the log then, and what it
+// says of the snapshot. It returns errOvertaken if the entry about another one follows in that log:
+// Find takes the newest.
+func (r *Runner) record(ctx context.Context, s events.Snapshot) (*audit.Log, Taken, error) {
 	status := r.cfg.Record(ctx, s)
 	digits, _, _ := strings.Cut(status.Receipt, " ")
 	index, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("the entry about a snapshot was not stored: %s", status.Reason)
+		return nil, Taken{}, fmt.Errorf("the entry about a snapshot was not stored: %s",
+			status.Reason)
 	}
-	for end := time.Now().Add(publishWait); ; {
-		log, err := r.cfg.Open(ctx)
-		switch {
-		case err == nil && log.Size > index:
-			newest, err := Find(ctx, log, log.Size)
-			if err == nil && newest.Snapshot != s {
-				err = errOvertaken
-			}
-			return log, err
-		case time.Now().After(end):
-			return nil, errors.Join(fmt.Errorf("entry %d is not published", index), err)
-		}
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if err := r.cfg.Publish(ctx); err != nil {
+		return nil, Taken{}, err
 	}
+	log, err := r.cfg.Open(ctx)
+	if err != nil {
+		return nil, Taken{}, err
+	}
+	if log.Size <= index {
+		return nil, Taken{}, fmt.Errorf("entry %d is not published", index)
+	}
+	newest, err := Find(ctx, log, log.Size)
+	if err == nil && newest.Snapshot != s {
+		err = errOvertaken
+	}
+	return log, newest, err
 }
 
 // errOvertaken reports a snapshot that becomes no chapter, because another server has the lease

@@ -67,6 +67,12 @@ func (b *bank) path(name string) string { return filepath.Join(b.root, name) }
 // newBank opens a bank. With a window it archives, a tenth of the window at a time.
 func newBank(t testing.TB, keep time.Duration) *bank {
 	t.Helper()
+	return newBankEvery(t, keep, keep/10)
+}
+
+// newBankEvery is newBank with another interval between chapters.
+func newBankEvery(t testing.TB, keep, every time.Duration) *bank {
+	t.Helper()
 	b := &bank{root: t.TempDir(), signer: vaulttest.NewSigner(t)}
 	for _, folder := range []string{"audit", "snapshots", "archive"} {
 		if err := os.Mkdir(b.path(folder), 0o700); err != nil {
@@ -98,7 +104,7 @@ func newBank(t testing.TB, keep time.Duration) *bank {
 		Committed: func(ledger.Commit) { b.log.Committed() },
 	})
 	if keep > 0 {
-		b.newRunner(t, keep)
+		b.newRunner(t, keep, every)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -126,15 +132,15 @@ func newBank(t testing.TB, keep time.Duration) *bank {
 	return b
 }
 
-func (b *bank) newRunner(t testing.TB, keep time.Duration) {
+func (b *bank) newRunner(t testing.TB, keep, every time.Duration) {
 	t.Helper()
 	var err error
 	b.runner, err = retention.New(t.Context(), retention.Config{
-		Archive: b.archive, Keep: keep, Every: keep / 10, Store: b.store, Now: b.now,
+		Archive: b.archive, Keep: keep, Every: every, Store: b.store, Now: b.now,
 		Dir: b.path("snapshots"), Log: slog.New(slog.DiscardHandler),
 		Published: retention.Published{
-			Hot: audit.Dir(b.path("audit")), Open: b.open, Keys: b.signer.AllKeys,
-			Prune: b.log.Prune,
+			Hot: audit.Dir(b.path("audit")), Open: b.open, Publish: b.log.Publish,
+			Keys: b.signer.AllKeys, Prune: b.log.Prune,
 		},
 		Record: func(ctx context.Context, s events.Snapshot) atm.Status {
 			status := events.SnapshotTaken(ctx, b.ledger, s)
