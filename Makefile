@@ -20,7 +20,7 @@ DEBIAN   := gcc libc6-dev python3 openssl curl ruby ruby-xmlrpc php-cli php-curl
             librpc-xml-perl liblwp-protocol-https-perl libxmlrpc-core-c3-dev nodejs util-linux e2fsprogs xfsprogs strace softhsm2 \
             postgresql pgbouncer haproxy chromium-headless-shell libnss3-tools ca-certificates shellcheck systemd prometheus mandoc libxml2-utils keepalived openjdk-17-jre-headless zip
 
-.PHONY: test raced others tags replicas tables databases programs check lint tools soak flaws fuzz bench build release release-tools image image-test chart-test gateway deploy-test requirements packages
+.PHONY: test raced plain replicas others tags tables databases check lint tools soak flaws fuzz bench build release release-tools image image-test chart-test gateway deploy-test requirements packages
 .DEFAULT_GOAL := test
 
 # What a test lacks, internal/needs writes here; with CI=true nothing may lack.
@@ -38,20 +38,20 @@ RACE := CGO_ENABLED=1 $(TEST) -race
 
 # Most tests wait, for disks and for other programs, so more of them run at a time than there
 # are processors, and what takes longest begins first. Tests of programs, in processes of their
-# own, run once, without the race detector.
-LONG     := ./cmd/internal/daemon ./vault/pgstore ./cmd/attack
-PROGRAMS := cmd|deploy|cmd/internal/documents|vault/dynstore
+# own, and of packages that have one goroutine run without the race detector.
+LONG  := ./cmd/internal/daemon ./vault/pgstore ./cmd/attack
+PLAIN := cmd|deploy|cmd/internal/documents|vault/dynstore|bench|examples/tax|vault/calendar|vault/codec
 test:
 	@rm -f $(SKIPPED)
 	@$(MAKE) --no-print-directory -j2 requirements lint release-tools gateway
-	@$(MAKE) --no-print-directory -j4 raced programs replicas others tags tables databases
+	@$(MAKE) --no-print-directory -j4 raced plain replicas others tags tables databases
 	@if [ -s $(SKIPPED) ]; then echo; echo "Not tried here:"; sort -u $(SKIPPED); fi
 
 raced:
-	$(RACE) -parallel 4 -timeout 25m $(LONG) $$($(GO) list ./... | grep -vxE 'example.com/atm/($(PROGRAMS))')
+	$(RACE) -parallel 4 -timeout 25m $(LONG) $$($(GO) list ./... | grep -vxE 'example.com/atm(/($(PLAIN)))?')
 
-programs:
-	$(TEST) -parallel 4 -timeout 25m $$($(GO) list ./... | grep -xE 'example.com/atm/($(PROGRAMS))')
+plain:
+	$(TEST) -parallel 4 -timeout 25m ./cmd ./deploy $$($(GO) list ./... | grep -xE 'example.com/atm(/($(PLAIN)))?')
 
 # With ATM_REPLICAS=2 every server of the tests is two, on one database.
 replicas:
