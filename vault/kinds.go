@@ -28,6 +28,11 @@ type Keys struct {
 	Requests  []requestid.Key
 	Feeds     []string // by owner
 	people.Keys
+
+	// More, unless it is nil, may be called by a store in Commit before it loads anything, when
+	// it is its turn after the commits of other processes. It returns the keys to load instead:
+	// more commands may be decided by then. A store that commits again calls it again.
+	More func() Keys
 }
 
 func (k *Keys) accounts(names ...Name) { k.Accounts = append(k.Accounts, names...) }

@@ -240,9 +240,22 @@ const (
 // A group is commands that are committed together.
 type group struct {
 	batch   []*pending
+	grows   bool // what comes before the store loads anything may be added
 	outcome Commit
 	durable func() error
 	taken   chan struct{} // closed when endLoop waits for it
+}
+
+// keys are those of its commands.
+func (g *group) keys() vault.Keys {
+	keys := vault.Keys{
+		Accounts: make([]vault.Name, 0, 2*len(g.batch)),
+		Requests: make([]requestid.Key, 0, len(g.batch)),
+	}
+	for _, p := range g.batch {
+		p.cmd.AppendKeys(&keys)
+	}
+	return keys
 }
 
 func (l *Ledger) commitLoop() {
@@ -250,7 +263,7 @@ func (l *Ledger) commitLoop() {
 	go l.endLoop(groups)
 	defer close(groups)
 	for first := range l.queue {
-		g := &group{batch: l.gather([]*pending{first})}
+		g := &group{batch: l.gather([]*pending{first}), grows: true}
 		if l.Err() != nil {
 			g.refuse(reasonStopping)
 			continue
@@ -293,6 +306,10 @@ func (g *group) refuse(reason string) {
 // smallGroup is the size from which on it does not pay to wait for more: what a
 // commit costs beside its commands is shared by enough of them.
 const smallGroup = 32
+
+// crowd is the size of a group from which on a store that waits for other processes is to take
+// what has come meanwhile along, though that costs it a round trip.
+const crowd = 4
 
 // comeBack is about how long each of the callers that were answered together takes
 // until it is back, on a machine that is busy.
@@ -364,12 +381,13 @@ func (l *Ledger) commit(g *group) bool {
 		g.refuse(reasonNoRoom)
 		return false
 	}
-	keys := vault.Keys{
-		Accounts: make([]vault.Name, 0, 2*len(g.batch)),
-		Requests: make([]requestid.Key, 0, len(g.batch)),
-	}
-	for _, p := range g.batch {
-		p.cmd.AppendKeys(&keys)
+	keys := g.keys()
+	if g.grows && len(g.batch) >= crowd {
+		keys.More = func() vault.Keys {
+			g.batch = l.drain(g.batch)
+			l.last = len(g.batch)
+			return g.keys()
+		}
 	}
 	var denials *flood.DenialBatch
 	var broken []error

@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// accounts are the kind that a transaction locks before it locks the head: see
-// transaction.load.
+// accounts are a kind whose keys other kinds have, too: see transaction.queueKeys, which loads
+// them.
 type accounts struct{}
 
 func (accounts) of(r *vault.Records) any { return &r.Accounts }

@@ -59,7 +59,10 @@ func sealOld(ctx context.Context, s *Store) error {
 		return database.Explain(err)
 	}
 	return database.Explain(pgx.BeginFunc(ctx, s.db, func(tx pgx.Tx) error {
-		list, err := database.List(ctx, tx, scan, unsealed+" FOR UPDATE")
+		if _, err := tx.Exec(ctx, "SELECT FROM log FOR UPDATE"); err != nil { // as every change
+			return err
+		}
+		list, err := database.List(ctx, tx, scan, unsealed)
 		if err != nil {
 			return err
 		}

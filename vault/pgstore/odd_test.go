@@ -77,7 +77,7 @@ func TestBirthsNeverDeadlock(t *testing.T) {
 	decided, third := 0, another(func() {})
 	second = another(func() {
 		if decided++; decided == 1 {
-			begin(third, "1") // for the row of the account, or for the head while it holds the row
+			begin(third, "1")
 		}
 	})
 	var once sync.Once

@@ -15,8 +15,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A transaction is one attempt at a commit. It loads everything it needs in one round trip, and
-// writes and commits everything it changes in another.
+// A transaction is one attempt at a commit. It loads everything it needs in one round trip, or in
+// two if more may have come while it waited for its turn, and writes and commits everything it
+// changes in another.
 type transaction struct {
 	store *Store
 	conn  *pgx.Conn
@@ -46,8 +47,7 @@ func (c *commit) attempt(ctx context.Context) error {
 	}
 	defer conn.Release()
 	t := &transaction{
-		store: s, conn: conn.Conn(), seen: s.past.newest(),
-		keys: c.keys, accounts: accountNames(c.keys.Accounts),
+		store: s, conn: conn.Conn(), seen: s.past.newest(), keys: c.keys,
 	}
 	defer func() {
 		if !t.ended { // only the end of the connection is sure to end the transaction
@@ -87,39 +87,35 @@ const (
 	// The server ends a transaction that its replica has forgotten, so that it does not hold
 	// the others up. What a commit waits for stays as it is until the commit, whatever is set
 	// meanwhile.
-	beginSQL = `SELECT set_config('idle_in_transaction_session_timeout', '10s', true),
-		set_config('lock_timeout', '10s', true),
-		set_config('synchronous_commit', current_setting('synchronous_commit'), true)`
-
-	// All transactions lock accounts in the order of their names, so no two wait for each
-	// other. A hold stands for its account, too, a mandate likewise, and a standing order for
-	// both of its accounts.
-	accountsSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1)
-		ORDER BY name FOR UPDATE`
-	theirAccountsSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name IN (
-		SELECT unnest($1::text[]) UNION SELECT account FROM holds WHERE id = ANY ($2)
-		UNION SELECT account FROM mandates WHERE id = ANY ($3)
-		UNION SELECT account FROM orders WHERE id = ANY ($4)
-		UNION SELECT payee FROM orders WHERE id = ANY ($4))
-		ORDER BY name FOR UPDATE`
+	//
+	// All that a transaction reads and changes it finds by keys. A plan that was made when a
+	// table was small would go through the whole table for them, and stays in use for the minute
+	// that it may take until the table is analyzed.
+	beginSQL = `SELECT set_config('synchronous_commit', current_setting('synchronous_commit'), true),
+		set_config('idle_in_transaction_session_timeout', '10s', true),
+		set_config('lock_timeout', '10s', true), set_config('enable_seqscan', 'off', true),
+		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+		set_config('jit', 'off', true)`
 
 	headSQL = `SELECT ` + sightColumns + `, checkpoint, logs, files, clock_timestamp()
 		FROM log FOR UPDATE`
 
-	// Accounts that others opened while this transaction waited for the head. It must not wait
-	// for them, since a transaction that holds one of them waits for the head: it fails at
-	// once, and the next attempt finds them in their place in the order.
-	bornSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1) AND born >= $2
-		ORDER BY name FOR UPDATE NOWAIT`
+	// A hold stands for its account, too, a mandate likewise, and a standing order for both of
+	// its accounts.
+	accountsSQL      = `SELECT ` + accountColumns + ` FROM accounts WHERE name = ANY ($1)`
+	theirAccountsSQL = `SELECT ` + accountColumns + ` FROM accounts WHERE name IN (
+		SELECT unnest($1::text[]) UNION SELECT account FROM holds WHERE id = ANY ($2)
+		UNION SELECT account FROM mandates WHERE id = ANY ($3)
+		UNION SELECT account FROM orders WHERE id = ANY ($4)
+		UNION SELECT payee FROM orders WHERE id = ANY ($4))`
 
 	requestsSQL = `SELECT r.key, r.index, r.day, j.leaf, r.index < (SELECT begins FROM log)
 		FROM requests r LEFT JOIN journal j ON j.index = r.index WHERE r.key = ANY ($1)`
 )
 
-// load begins the transaction and reads what it needs. It locks the accounts first and the head
-// of the journal last, so the head is held only while the transaction decides and commits. What
-// is read after the head cannot change any more, because every change needs the head; each
-// statement sees what was committed before it.
+// load begins the transaction and reads what it needs. It locks the head of the journal before
+// it reads anything else. Nothing of that can change any more, because every change needs the
+// head, and each statement sees what was committed before it. So no row but the head is locked.
 func (t *transaction) load(ctx context.Context) error {
 	t.loaded.History = func(account vault.Name, from uint64,
 		yield func(uint64, vault.JournalIndex, []byte) bool,
@@ -129,9 +125,23 @@ func (t *transaction) load(ctx context.Context) error {
 	var b pgx.Batch
 	b.Queue("BEGIN")
 	b.Queue(beginSQL).QueryRow(func(row pgx.Row) error {
-		var idle, lock string
-		return row.Scan(&idle, &lock, &t.synchronous)
+		return row.Scan(&t.synchronous, nil, nil, nil, nil, nil, nil)
 	})
+	b.Queue(headSQL, int64(t.seen.size)).QueryRow(t.scanHead)
+	t.store.Replicas.QueueLease(&b, &t.lease)
+	if more := t.keys.More; more != nil {
+		if err := t.send(ctx, &b); err != nil {
+			return err
+		}
+		b, t.keys = pgx.Batch{}, more()
+	}
+	t.queueKeys(&b)
+	return t.send(ctx, &b)
+}
+
+// queueKeys reads what the keys name.
+func (t *transaction) queueKeys(b *pgx.Batch) {
+	t.accounts = accountNames(t.keys.Accounts)
 	noteAccounts := noteEach(&t.loaded.Accounts, accountsIn(t.store.keys), accountName)
 	switch {
 	case len(t.keys.Holds)+len(t.keys.Mandates)+len(t.keys.Orders) > 0:
@@ -140,16 +150,14 @@ func (t *transaction) load(ctx context.Context) error {
 	case len(t.accounts) > 0:
 		b.Queue(accountsSQL, t.accounts).Query(noteAccounts)
 	}
-	b.Queue(headSQL, int64(t.seen.size)).QueryRow(t.scanHead)
-	t.store.Replicas.QueueLease(&b, &t.lease)
-	if len(t.accounts) > 0 {
-		b.Queue(bornSQL, t.accounts, int64(t.seen.size)).Query(noteAccounts)
-	}
 	for _, kind := range kinds {
-		kind.load(t.store.keys, &b, &t.keys, &t.loaded)
+		kind.load(t.store.keys, b, &t.keys, &t.loaded)
 	}
-	t.queueRequests(&b)
-	err := t.conn.SendBatch(ctx, &b).Close()
+	t.queueRequests(b)
+}
+
+func (t *transaction) send(ctx context.Context, b *pgx.Batch) error {
+	err := t.conn.SendBatch(ctx, b).Close()
 	if errors.Is(err, errRecord) {
 		return err
 	}
