@@ -186,7 +186,9 @@ fuzz:
 bench: requirements
 	$(GO) test ./bench -run '^$$' -bench All -benchtime $(ROUNDS)x -timeout 2h -args -json $(CURDIR)/bench.json
 	$(GO) run ./bench/compare bench.json
-	$(GO) run ./bench/plot bench.json docs/performance
+	$(GO) test ./bench -run '^$$' -bench Growth -benchtime 10x -timeout 2h -args -json $(CURDIR)/growth.json
+	$(GO) test ./bench -run '^$$' -bench Cores -benchtime $(ROUNDS)x -timeout 2h -args -json $(CURDIR)/cores.json
+	$(GO) run ./bench/plot bench.json growth.json cores.json docs/performance
 	$(GO) test ./bench -run '^$$' -bench 'SlowDisk|Millions|Feed' -benchtime $(ROUNDS)x -timeout 2h
 	$(GO) test -run '^$$' -bench . -benchmem $$($(GO) list ./... | grep -vE '/(bench|cmd)$$')
 	$(GO) test ./cmd -run '^$$' -bench . -benchtime $(ROUNDS)x -timeout 2h

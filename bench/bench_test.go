@@ -35,6 +35,11 @@ type result struct {
 	Cores   float64 `json:"cores,omitempty"` // cores that the load itself used
 	// Processor time of the server for an entry of its log, in microseconds.
 	Server float64 `json:"server,omitempty"`
+	// What the server has after the case, in MB: memory without mapped files, vault.db with its
+	// write-ahead log, and the published log. Of BenchmarkGrowth alone.
+	Memory float64 `json:"memory,omitempty"`
+	Vault  float64 `json:"vault,omitempty"`
+	Log    float64 `json:"log,omitempty"`
 }
 
 // A bench is a case of a round.
@@ -169,6 +174,7 @@ var (
 	rate = func(r result) float64 { return r.Rate }
 	p50  = func(r result) float64 { return r.P50 }
 	p99  = func(r result) float64 { return r.P99 }
+	cost = func(r result) float64 { return r.Server }
 )
 
 // figures are the ratios of BenchmarkAll.

@@ -28,6 +28,7 @@ import (
 type environment struct {
 	dir, bin     string
 	under        []string   // what runs the programs that write to a disk; empty for nothing
+	loader       []string   // what runs the load; empty for nothing
 	small, large *ourServer // with a hundred accounts, and with many
 	bare, python *target
 	cluster      *pgtest.Cluster
@@ -119,9 +120,9 @@ func (t *target) load(b testing.TB, args ...string) result {
 	if t.of != nil {
 		all = append(all, t.of.credentials(signIn)...)
 	}
+	program := slices.Concat(t.env.loader, []string{t.env.program("load")}, all, args)
 	var r result
-	if err := json.Unmarshal([]byte(command(b, t.env.program("load"), append(all, args...)...)),
-		&r); err != nil {
+	if err := json.Unmarshal([]byte(command(b, program[0], program[1:]...)), &r); err != nil {
 		b.Fatal(err)
 	}
 	return r
