@@ -11,8 +11,10 @@
 package chunk
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -116,8 +118,13 @@ func (d *Decoder) Decode(chunk []byte) ([]Entry, error) {
 	return entries, err
 }
 
-// Decode returns the entries of a chunk, in memory of their own or in that of the chunk.
-func Decode(chunk []byte) ([]Entry, error) { return new(Decoder).Decode(chunk) }
+// Decode returns the entries of a chunk, in memory of their own.
+func Decode(chunk []byte) ([]Entry, error) {
+	if len(chunk) > 0 && chunk[0] == formPlain {
+		chunk = bytes.Clone(chunk)
+	}
+	return new(Decoder).Decode(chunk)
+}
 
 // decompress returns what follows the form of a chunk, decompressed into dst if it is
 // compressed.
@@ -150,6 +157,8 @@ func split(dst []Entry, plain []byte) ([]Entry, error) {
 	if len(plain) == 0 {
 		return nil, ErrForm
 	}
+	const usual = 512 // bytes of an entry, or a little more
+	dst = slices.Grow(dst, len(plain)/usual+1)
 	for len(plain) > 0 {
 		e := Entry{Links: int(plain[0])}
 		rest := plain[1:]

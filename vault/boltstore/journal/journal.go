@@ -32,7 +32,9 @@ type Reader struct {
 	shelf  shelf.Shelf
 	cursor *bolt.Cursor
 	opened *chunk.Cache
-	shared *memory // for one chunk after the other; nil when each gets its own
+
+	opening []byte  // memory that chunks are opened in before they are decoded
+	shared  *memory // for one chunk after the other; nil when each gets its own
 }
 
 // memory is what chunks are opened and decoded in.
@@ -108,10 +110,11 @@ func (r *Reader) open(c memtable.Chunk) error {
 	first := int64(c.First)
 	o := r.opened.Get(first)
 	if o == nil {
-		value, err := r.shelf.Open(codec.JournalKey(c.First), c.Sealed)
+		value, err := r.shelf.OpenTo(r.opening[:0], codec.JournalKey(c.First), c.Sealed)
 		if err != nil {
 			return err
 		}
+		r.opening = value
 		o = &chunk.Opened{First: first}
 		if o.Entries, err = chunk.Decode(value); err != nil {
 			return err
