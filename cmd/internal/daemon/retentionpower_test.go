@@ -69,7 +69,7 @@ func TestPowerCutsWhileArchivingLoseNothing(t *testing.T) {
 				t.Fatalf("%s, round %d", tt.name, round)
 			}
 		}
-		daemontest.Until(t, func() bool { return c.pruned(t) > 0 })
+		c.untilTrimmed(t)
 		c.stop(t)
 		c.verify(t)
 		t.Logf("%s: %d power cuts, %d deposits, %d of them in doubt", tt.name, rounds,
