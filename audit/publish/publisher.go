@@ -74,7 +74,7 @@ const (
 	grace = 10 * time.Second
 
 	// inspectEvery is how often a running publisher looks for missing files, and inspectAtOnce the
-	// entries whose files it looks for then.
+	// entries whose files it looks for then, and the newest entries whose files a start looks for.
 	inspectEvery  = time.Minute
 	inspectAtOnce = 10_000 * merkle.TileWidth
 )
