@@ -108,7 +108,7 @@ func (b *browser) act(action chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// result is what an action returns.
+// result is what an action returns, which reads the page that is shown when another one is loaded.
 func result[T any](b *browser, action chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b, endsWithin)
@@ -118,7 +118,7 @@ func result[T any](b *browser, action chromedp.Action[T]) T {
 		if err == nil {
 			return found
 		}
-		if !hasChanged(err) {
+		if !hasChanged(err) && !strings.Contains(err.Error(), "target navigated or closed") {
 			b.t.Fatal(err)
 		}
 	}

@@ -146,7 +146,7 @@ func TestSignInThatBeganOnOneReplicaEndsOnAnother(t *testing.T) {
 	eventually(t, "HAProxy finds the other replica", func() bool {
 		at := result(b, chromedp.Location())
 		if strings.HasPrefix(at, "chrome-error:") { // nothing has taken the answer of the provider
-			b.do(chromedp.Reload())
+			chromedp.Do(b, chromedp.Reload()) // it may not be there yet
 		}
 		return at == url+"/console/me"
 	})
