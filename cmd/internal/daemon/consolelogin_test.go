@@ -411,10 +411,13 @@ func TestLoginsThatFailMakeTheirAddressWait(t *testing.T) {
 	if header.Get("Retry-After") == "" || !strings.Contains(page, "have failed") {
 		t.Errorf("%q, %s", header.Get("Retry-After"), page)
 	}
-	if status, page, _ := b.ask(loginPage, url.Values{"issuer": {c.Name}}); status !=
-		http.StatusTooManyRequests {
-		t.Errorf("beginning: %d %s", status, page)
-	}
+	daemontest.Until(t, func() bool { // a slow machine gets one back in between
+		status, _, _ := b.ask(loginPage, url.Values{"issuer": {c.Name}})
+		if status != http.StatusTooManyRequests {
+			b.ask(backPage, nil)
+		}
+		return status == http.StatusTooManyRequests
+	})
 }
 
 // TestScopeOfAnIssuerBoundsItsSessions lets people of a provider ask, and do nothing else but sign
