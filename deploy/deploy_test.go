@@ -182,7 +182,7 @@ func sources(t *testing.T) (folder string) {
 }
 
 // release builds a release for this machine and some others out of a copy of the sources, and
-// returns the folder with its files, and the public key of who signed it.
+// returns the folder with its files, and the public key of its signer.
 func release(t *testing.T, desktops string) (dist, signer string) {
 	t.Helper()
 	dir := t.TempDir()

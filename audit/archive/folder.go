@@ -31,7 +31,7 @@ type Folder struct {
 	next *names // guarded by mu; those that are made durable next; nil while there are none
 }
 
-// names are made durable for all who gave objects their names at about the same time.
+// names are of objects that are written at about the same time, and are made durable together.
 type names struct {
 	folders map[string]bool // that the names are in
 	sync    func() error

@@ -1,8 +1,8 @@
 // Package ahead does work on all processors, and uses what it comes to in the order in which it
 // was given.
 //
-// It is for a long row of things of which each takes work that needs none of the others, such as
-// decoding, and then a step that needs all before it, such as a replay.
+// It is for many pieces of work that do not need each other, such as decoding entries, whose results
+// are then needed one after the other, such as for a replay.
 package ahead
 
 import "runtime"
@@ -23,8 +23,8 @@ func New[T any](use func(T) error) *Line[T] {
 	return &Line[T]{use: use, most: each * runtime.GOMAXPROCS(0)}
 }
 
-// Add begins work. When enough is under way it first waits for the oldest, and uses that. After an
-// error, which is that of use, the line is of no use.
+// Add begins work. When enough is under way, it first waits for the oldest and uses its result. It
+// returns the error of use; nothing may be added after one.
 func (l *Line[T]) Add(work func() T) error {
 	if len(l.under) >= l.most {
 		if err := l.next(); err != nil {

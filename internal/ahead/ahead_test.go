@@ -60,11 +60,6 @@ func TestNothingIsUsedAfterAnError(t *testing.T) {
 	if !errors.Is(err, wrong) || used != 8 {
 		t.Errorf("%v after %d", err, used)
 	}
-	for n := range 8 {
-		if err := line.Add(func() int { return n }); err != nil {
-			t.Fatal(err)
-		}
-	}
 	if err := ahead.New(func(int) error { return wrong }).End(); err != nil {
 		t.Errorf("a line without work: %v", err)
 	}

@@ -112,9 +112,10 @@ func (j *Journal) answers(index vault.JournalIndex, entry *audit.Entry, err erro
 		switch {
 		case r.Index < index:
 			j.missing(r)
-		case err != nil || !r.Key.Answered(entry) || requestid.Day(entry.Time) != r.Day:
-			j.problems.Add("request id %x: journal entry %d is not the answer to it: %v", r.Key,
-				index, err)
+		case err != nil:
+			j.problems.Add("request id %x: journal entry %d: %v", r.Key, index, err)
+		case !r.Key.Answered(entry) || requestid.Day(entry.Time) != r.Day:
+			j.problems.Add("request id %x: journal entry %d is not the answer to it", r.Key, index)
 		}
 		j.asked = j.asked[1:]
 	}
