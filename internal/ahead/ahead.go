@@ -1,8 +1,8 @@
 // Package ahead does work on all processors, and uses what it comes to in the order in which it
 // was given.
 //
-// It is for many pieces of work that do not need each other, such as decoding entries, whose results
-// are then needed one after the other, such as for a replay.
+// It is for many pieces of work that do not need each other, such as decoding entries, whose
+// results are then needed one after the other, such as for a replay.
 package ahead
 
 import "runtime"
