@@ -78,7 +78,7 @@ databases:
 
 # Those that need nothing but Go and take seconds; what needs a program of others is skipped
 # where there is none.
-SLOW := cmd|bench|deploy|cmd/attack|cmd/internal/daemon|vault/pgstore|vault/dynstore
+SLOW := cmd|bench|deploy|cmd/attack|cmd/internal/daemon|cmd/internal/documents|examples/tax|vault/pgstore|vault/dynstore
 check: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
