@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
 	"example.com/atm/audit"
 	"example.com/atm/audit/archive"
@@ -113,4 +114,56 @@ func TestCommandsReadALogWithItsArchive(t *testing.T) {
 		"--archive", a.bucket)
 	a.run(t, 10, `the archive s3://archive/bank/ cannot be reached`, "audit", "verify",
 		a.bucket)
+}
+
+// TestVerifiedArchiveHasTheSnapshotThatARebuildNeeds lets a server archive, and then damages
+// the snapshot in the archive, of which the log has nothing but the hash.
+func TestVerifiedArchiveHasTheSnapshotThatARebuildNeeds(t *testing.T) {
+	t.Parallel()
+	away := filepath.Join(t.TempDir(), "archive")
+	if err := os.Mkdir(away, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s := startServerIn(t, t.TempDir(), "ATM_ARCHIVE="+away)
+	var snapshots []string
+	for begun := time.Now(); len(snapshots) == 0 && time.Since(begun) < time.Minute; {
+		time.Sleep(10 * time.Millisecond) // the checkpoint comes last
+		snapshots, _ = filepath.Glob(filepath.Join(away, "chapter/*/checkpoint"))
+	}
+	if len(snapshots) == 0 {
+		t.Fatal("nothing was archived within a minute")
+	}
+	s.stop(t)
+	chapter := filepath.Dir(snapshots[0])
+	verify := func(dir string, code int, output string) {
+		t.Helper()
+		cmd := s.command("atmctl", "audit", "verify", dir, "-o", "json")
+		out, err := cmd.Output()
+		if got := cmd.ProcessState.ExitCode(); got != code ||
+			!regexp.MustCompile(output).Match(out) {
+			t.Errorf("exit %d, %v, want %d and %q:\n%s", got, err, code, output, out)
+		}
+	}
+	verify(away, 0, `"first_bad":null`)
+	name := filepath.Join("chapter", filepath.Base(chapter), "snapshot")
+	bad := `"first_bad":\{"index":null,"file":"` + name + `","expected":"[^"]{44}","got":"`
+	for _, tt := range []struct {
+		name   string
+		damage func(t *testing.T, dir string)
+		got    string
+	}{
+		{"a byte", func(t *testing.T, dir string) {
+			audittest.Edit(t, dir, name, audittest.Flip(5000))
+		}, `[^"]{44}`},
+		{"cut short", func(t *testing.T, dir string) {
+			audittest.Edit(t, dir, name, func(b []byte) []byte { return b[:len(b)-1] })
+		}, `[^"]{44}`},
+		{"missing", func(t *testing.T, dir string) { audittest.Remove(t, dir, name) }, `missing`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := audittest.Copy(t, away)
+			tt.damage(t, dir)
+			verify(dir, 12, bad+tt.got+`"`)
+		})
+	}
 }

@@ -63,6 +63,9 @@ func chapterFolder(size int64) string {
 	return fmt.Sprintf("%s%0*d/", chaptersPrefix, sizeDigits, size)
 }
 
+// SnapshotName is the name of the snapshot of the chapter of this size.
+func SnapshotName(size int64) string { return chapterFolder(size) + snapshotName }
+
 // parseChapter reads the size from the name of a chapter's checkpoint.
 func parseChapter(name string) (size int64, ok bool) {
 	digits, ok := strings.CutSuffix(strings.TrimPrefix(name, chaptersPrefix), "/"+checkpoint.File)
@@ -178,7 +181,7 @@ func (a *Archive) Snapshot(ctx context.Context, c Chapter, w io.Writer) (size in
 	sum [sha256.Size]byte, err error,
 ) {
 	h := sha256.New()
-	name := chapterFolder(c.Size) + snapshotName
+	name := SnapshotName(c.Size)
 	size, err = a.objects.Copy(ctx, name, io.MultiWriter(w, h))
 	if err != nil {
 		return size, sum, fmt.Errorf("%s: %w", name, err)

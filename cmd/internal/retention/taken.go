@@ -59,10 +59,13 @@ func Find(ctx context.Context, log *audit.Log, chapter int64) (found Taken, err 
 		to = from
 	}
 	if found.Chapter == 0 {
-		err = fmt.Errorf("no entry is about the snapshot of the chapter with %d entries", chapter)
+		err = fmt.Errorf("%w of the chapter with %d entries", ErrNotTaken, chapter)
 	}
 	return found, err
 }
+
+// ErrNotTaken reports a chapter whose snapshot has no entry.
+var ErrNotTaken = errors.New("no entry is about the snapshot")
 
 // takenFor is Find in the log as it is now, if the chapter is a state that the log was in.
 func (r *Runner) takenFor(ctx context.Context, chapter int64) (Taken, error) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/atm/audit"
+	"example.com/atm/audit/archive"
 	"example.com/atm/audit/assertion"
 	"example.com/atm/audit/merkle"
 	"example.com/atm/audit/policy"
@@ -175,6 +176,11 @@ func verifyLog(ctx context.Context, env *ctl.Env, where, vkey, saved, policy str
 	report, err := verifyFiles(ctx, env, files, vkey, saved, policy, opts)
 	if err != nil {
 		return err
+	}
+	if a, alone := files.(*archive.Archive); alone && report.OK() {
+		if err := verifySnapshot(ctx, env, a, report); err != nil {
+			return err
+		}
 	}
 	if env.IsJSON() {
 		if err := env.WriteJSON(report); err != nil {
