@@ -185,7 +185,8 @@ func (o *options) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.requestID != "" && r.moves() {
+	// An empty id, such as of a variable that is not set, would be another one with each try.
+	if cmd.Flags().Changed("request-id") && r.moves() {
 		if r.id, err = atm.ParseRequestID(o.requestID); err != nil {
 			return exit.Usagef("--request-id: %w", err)
 		}
