@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 	"unicode"
 
 	"example.com/atm"
@@ -17,6 +18,7 @@ import (
 	"example.com/atm/cmd/internal/output"
 	"example.com/atm/internal/durable"
 	"example.com/atm/internal/printable"
+	"github.com/gofrs/flock"
 )
 
 // Bounds of a batch.
@@ -40,7 +42,7 @@ func words(line string) (all []string, err error) {
 	}
 	for _, c := range line {
 		switch {
-		case c == quote:
+		case quote != 0 && c == quote:
 			quote = 0
 		case quote != 0:
 			word.WriteRune(c)
@@ -95,7 +97,7 @@ func (o *options) batch(ctx context.Context, to *target, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := identifyBatch(state, to.url, lines); err != nil {
+	if err := identifyBatch(ctx, state, to.url, lines); err != nil {
 		return err
 	}
 	return o.runBatch(ctx, c, lines)
@@ -106,7 +108,7 @@ func readBatch(file string) ([]batchLine, error) {
 	if file != "-" {
 		var err error
 		if in, _, err = durable.OpenRegular(file); err != nil {
-			return nil, err
+			return nil, unreadable(file, err)
 		}
 		defer in.Close()
 	}
@@ -150,16 +152,52 @@ func readBatch(file string) ([]batchLine, error) {
 	return lines, nil
 }
 
+// unreadable says which file could not be opened, and why, without the name of a system call.
+func unreadable(file string, err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}
+
 // identifyBatch gives the lines the request ids that a file has for them, and stores new ones
 // for the others. The first line of the file is the server; each other line is a number, an id
 // and the words of a line.
-func identifyBatch(state, server string, lines []batchLine) error {
+func identifyBatch(ctx context.Context, state, server string, lines []batchLine) error {
 	kept, err := readIDs(state, server)
 	first := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !first {
 		return err
 	}
-	fresh := false
+	text, fresh, err := identify(state, server, lines, kept)
+	switch {
+	case err != nil:
+		return err
+	case first: // no other run has created it at the same time
+		return durable.CreateFile(state, text, 0o600)
+	case !fresh:
+		return nil
+	}
+	// Another run may be adding the same lines. Two ids for one line would carry it out twice.
+	unlock, err := lockIDs(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if kept, err = readIDs(state, server); err != nil {
+		return err
+	}
+	if text, _, err = identify(state, server, lines, kept); err != nil {
+		return err
+	}
+	return durable.WriteFile(state, text, 0o600)
+}
+
+// identify gives the lines the request ids that are kept. It returns what the file of request ids
+// has to hold, and whether some of that is new.
+func identify(state, server string, lines []batchLine, kept map[int]keptID) (_ []byte, fresh bool,
+	_ error,
+) {
 	var text bytes.Buffer
 	fmt.Fprintln(&text, server)
 	for _, l := range lines {
@@ -171,8 +209,8 @@ func identifyBatch(state, server string, lines []batchLine) error {
 		case !known:
 			fresh = true
 		case was.text != l.text:
-			return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its "+
-				"end, and change none", l.request.line, was.text, state)
+			return nil, false, exit.Usagef("line %d was %q when this batch began, by %s: add "+
+				"lines at its end, and change none", l.request.line, was.text, state)
 		default:
 			l.request.id = was.id
 		}
@@ -180,18 +218,30 @@ func identifyBatch(state, server string, lines []batchLine) error {
 		fmt.Fprintf(&text, "%d %s %s\n", l.request.line, l.request.id, l.text)
 	}
 	for number, was := range kept {
-		return exit.Usagef("line %d was %q when this batch began, by %s: add lines at its end, "+
-			"and change none", number, was.text, state)
+		return nil, false, exit.Usagef("line %d was %q when this batch began, by %s: add lines at "+
+			"its end, and change none", number, was.text, state)
 	}
-	switch {
-	case text.Len() > maxBatch:
-		return exit.Usagef("the request ids of the batch have more than %d bytes", maxBatch)
-	case first: // no other run has created it at the same time
-		return durable.CreateFile(state, text.Bytes(), 0o600)
-	case fresh:
-		return durable.WriteFile(state, text.Bytes(), 0o600)
+	if text.Len() > maxBatch {
+		return nil, false, exit.Usagef("the request ids of the batch have more than %d bytes",
+			maxBatch)
 	}
-	return nil
+	return text.Bytes(), fresh, nil
+}
+
+const (
+	lockWithin = 30 * time.Second // waiting for another run that adds lines
+	lockTry    = 50 * time.Millisecond
+)
+
+// lockIDs keeps other runs from adding lines to a file of request ids until unlock.
+func lockIDs(ctx context.Context, state string) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockWithin)
+	defer cancel()
+	lock := flock.New(state+".lock", flock.SetPermissions(0o600))
+	if _, err = lock.TryLockContext(ctx, lockTry); err != nil {
+		return nil, fmt.Errorf("%s: another run of the batch keeps it locked: %w", lock.Path(), err)
+	}
+	return func() { lock.Unlock() }, nil
 }
 
 type keptID struct {
@@ -202,7 +252,7 @@ type keptID struct {
 func readIDs(state, server string) (map[int]keptID, error) {
 	f, _, err := durable.OpenRegular(state)
 	if err != nil {
-		return nil, err
+		return nil, unreadable(state, err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxBatch+1))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/url"
@@ -247,7 +248,10 @@ func parseLine(typed []string) (*request, error) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	f.add(flags)
-	if err := flags.Parse(protectNumbers(flags, typed)); err != nil {
+	switch err := flags.Parse(protectNumbers(flags, typed)); {
+	case errors.Is(err, pflag.ErrHelp): // what is wrapped would print the help, and exit with 0
+		return nil, exit.Usagef("an operation has no --help; see atmclient --help")
+	case err != nil:
 		return nil, exit.Usagef("%w", err)
 	}
 	words := unprotected(flags.Args())
