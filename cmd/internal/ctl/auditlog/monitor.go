@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,7 +108,7 @@ func (m *monitoring) run(ctx context.Context, env *ctl.Env, where string) error 
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(m.copy, url.PathEscape(origin))
+	dir := filepath.Join(m.copy, pins.FileName(origin))
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}

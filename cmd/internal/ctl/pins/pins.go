@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"example.com/atm/audit"
@@ -23,10 +24,19 @@ func Folder() (string, error) {
 	return filepath.Join(config, "atm", "checkpoints"), err
 }
 
+// FileName is the name of a file or folder for what is kept of a log. The origin may be what a
+// stranger calls a log, so it leads to no other folder.
+func FileName(origin string) string {
+	if origin == "." || origin == ".." { // which url.PathEscape leaves as they are
+		return strings.ReplaceAll(origin, ".", "%2E")
+	}
+	return url.PathEscape(origin)
+}
+
 // Path is the file of the pin of a log.
 func Path(origin string) (string, error) {
 	dir, err := Folder()
-	return filepath.Join(dir, url.PathEscape(origin)), err
+	return filepath.Join(dir, FileName(origin)), err
 }
 
 // PathOf is the file of the pin of the log in files, or "" if it has none.
