@@ -105,9 +105,9 @@ tools:
 release-tools:
 	@$(GO) build -modfile=release.mod -o $(TOOLS)/ github.com/goreleaser/nfpm/v2/cmd/nfpm github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
-# Object storage for tests, of the version in gateway.mod.
+# Object storage for tests.
 gateway:
-	@$(GO) build -modfile=gateway.mod -o $(TOOLS)/ github.com/versity/versitygw/cmd/versitygw
+	@cd interop && $(GO) build -o ../$(TOOLS)/ ./gateway
 
 release: release-tools
 	deploy/packages/release.sh $(VERSION) $(KEY) $(URL)

@@ -193,6 +193,7 @@ var places = map[string][]string{
 	"examples":                {"", "client"},
 	"examples/feed":           {"audit", "feed/webhook"},
 	"deploy":                  {},
+	"interop":                 {},
 }
 
 // outside says which places may import a package that is not for all. What is not

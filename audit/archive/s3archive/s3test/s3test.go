@@ -67,15 +67,14 @@ func StartOn(t testing.TB, dir string) *Gateway {
 	if err := setCredentials(); err != nil {
 		t.Fatal(err)
 	}
-	program := program(t)
 	port, err := needs.Port()
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, versions := filepath.Join(dir, Objects), filepath.Join(dir, "versions")
-	sidecar := filepath.Join(dir, "attributes")
-	err = errors.Join(os.MkdirAll(objects, 0o700), os.MkdirAll(versions, 0o700),
-		os.MkdirAll(sidecar, 0o700))
+	objects := filepath.Join(dir, Objects)
+	err = errors.Join(os.MkdirAll(objects, 0o700),
+		os.MkdirAll(filepath.Join(dir, "versions"), 0o700),
+		os.MkdirAll(filepath.Join(dir, "attributes"), 0o700))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,10 +83,7 @@ func StartOn(t testing.TB, dir string) *Gateway {
 		ended: make(chan struct{}),
 	}
 	var log bytes.Buffer // read once the process has ended
-	g.process = exec.Command(program, "--port", g.Address, "--quiet",
-		"--access", Credentials["AWS_ACCESS_KEY_ID"],
-		"--secret", Credentials["AWS_SECRET_ACCESS_KEY"],
-		"posix", "--versioning-dir", versions, "--sidecar", sidecar, objects)
+	g.process = exec.Command(needs.Installed(t, ".tools/gateway", "the gateway"), g.Address, dir)
 	g.process.Stdout, g.process.Stderr = &log, &log
 	if err := g.process.Start(); err != nil {
 		t.Fatal(err)
@@ -102,15 +98,6 @@ func StartOn(t testing.TB, dir string) *Gateway {
 		t.Fatalf("%v: %s", err, log.Bytes())
 	}
 	return g
-}
-
-// program is the path of versitygw, which make puts into the folder .tools.
-func program(t testing.TB) string {
-	t.Helper()
-	if path, ok := needs.Find("versitygw"); ok {
-		return path
-	}
-	return needs.Installed(t, ".tools/versitygw", "versitygw")
 }
 
 // Stop ends the storage.
