@@ -229,3 +229,40 @@ func certify(t *testing.T, data, user string) {
 		}
 	}
 }
+
+// TestRebuildSaysThatTheKeyOfTheLogWasRotatedSince rebuilds with the keys of before a rotation and
+// with those of after it.
+func TestRebuildSaysThatTheKeyOfTheLogWasRotatedSince(t *testing.T) {
+	daemontest.Once(t)
+	away, before := newArchive(t), filepath.Join(t.TempDir(), "before")
+	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), forNow(away))
+	daemontest.Until(t, chaptersIn(t, away, 0, 0))
+	keysOf(t, h.Data, before)
+	daemontest.Must(t)(h.As(t, "operator").Call(t.Context(), "admin.audit.rotate"))
+	_, receipts := deposits(t, h, enough(10))
+	archived(t, away, receipts)
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	beside, err := audit.ReadKey(t.Context(), audit.Dir(filepath.Join(h.Data, "audit")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest, _, _ := strings.Cut(beside, "\n")
+	after := filepath.Join(t.TempDir(), "after")
+	keysOf(t, h.Data, after)
+	for data, want := range map[string]int{before: 1, after: 0} {
+		done, err := offline.Folder{Data: data, Archive: away}.RebuildFrom(t.Context(),
+			daemontest.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := 0
+		for _, anew := range done.Anew {
+			said += strings.Count(anew, "is from before a rotation to "+newest+",")
+		}
+		if said != want {
+			t.Errorf("%s: to be made anew: %q", filepath.Base(data), done.Anew)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"example.com/atm/audit"
@@ -209,7 +210,14 @@ func (r *rebuilding) verify(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.archive, err)
 	}
+	files := r.archive.At(chapter)
 	if r.whole, err = r.longest(ctx, archived, vkeys); err != nil {
+		return err
+	}
+	if r.whole != archived {
+		files = audit.Dir(r.dir.Audit())
+	}
+	if err := r.outdated(ctx, files); err != nil {
 		return err
 	}
 	if r.taken, err = retention.Find(ctx, archived, chapter.Size); err != nil {
@@ -243,6 +251,24 @@ func (r *rebuilding) longest(ctx context.Context, archived *audit.Log, vkeys str
 			"the wrong one away", hot)
 	}
 	return published, nil
+}
+
+// outdated says so when the log was signed by a successor of the key in the folder last, as after a
+// rotation since keys/ was copied. An operator who lost that key can go on without it, but auditors
+// who know it cannot follow.
+func (r *rebuilding) outdated(ctx context.Context, log audit.Files) error {
+	beside, err := audit.ReadKey(ctx, log)
+	if err != nil {
+		return err
+	}
+	newest, _, _ := strings.Cut(strings.TrimSpace(beside), "\n")
+	if !slices.Contains(r.signer.Verifiers(), newest) {
+		r.done.anew("the key of the log: %s is from before a rotation to %s, and auditors who know "+
+			"that one refuse what the earlier one signs; remove what was rebuilt and rebuild with "+
+			"the newer file, or, if that is lost, begin another log: atmctl audit recover",
+			r.dir.AuditKey(), newest)
+	}
+	return nil
 }
 
 // configure begins the folder anew, under the name that it had: the next start makes what a new
