@@ -263,9 +263,10 @@ func (r *rebuilding) outdated(ctx context.Context, log audit.Files) error {
 	}
 	newest, _, _ := strings.Cut(strings.TrimSpace(beside), "\n")
 	if !slices.Contains(r.signer.Verifiers(), newest) {
-		r.done.anew("the key of the log: %s is from before a rotation to %s, and auditors who know "+
-			"that one refuse what the earlier one signs; remove what was rebuilt and rebuild with "+
-			"the newer file, or, if that is lost, begin another log: atmctl audit recover",
+		r.done.anew("the key of the log: %s is from before a rotation to %s, and auditors who "+
+			"know that one refuse what the earlier one signs; remove what was rebuilt and "+
+			"rebuild with the newer file, or, if that is lost, begin another log: atmctl audit "+
+			"recover",
 			r.dir.AuditKey(), newest)
 	}
 	return nil
