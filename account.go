@@ -1,6 +1,9 @@
 package atm
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // An AccountID is the number of a customer's account, 1 to MaxAccountID.
 type AccountID uint64
@@ -26,8 +29,11 @@ func (id AccountID) String() string { return strconv.FormatUint(uint64(id), 10) 
 
 // Account reads the argument as an account number: an Int, or a String of digits.
 func (a Arg) Account() (AccountID, bool) {
-	if a.Kind != Int && a.Kind != String {
-		return 0, false
+	switch a.Kind {
+	case Int:
+		return ParseAccountID(strings.TrimPrefix(a.Text, "+")) // which XML-RPC allows
+	case String:
+		return ParseAccountID(a.Text)
 	}
-	return ParseAccountID(a.Text)
+	return 0, false
 }

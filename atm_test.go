@@ -17,6 +17,8 @@ func TestAccountNumberIsAPositiveIntegerOfAtMost53Bits(t *testing.T) {
 		{atm.Arg{Kind: atm.Int, Text: "100"}, 100, true},
 		{atm.Arg{Kind: atm.String, Text: "100"}, 100, true},
 		{atm.Arg{Kind: atm.String, Text: "007"}, 7, true},
+		{atm.Arg{Kind: atm.Int, Text: "+007"}, 7, true}, // a sign is part of an int, not of digits
+		{atm.Arg{Kind: atm.String, Text: "+7"}, 0, false},
 		{atm.Arg{Kind: atm.String, Text: "9007199254740991"}, atm.MaxAccountID, true},
 		{atm.Arg{Kind: atm.String, Text: "9007199254740992"}, 0, false},
 		{atm.Arg{Kind: atm.Int, Text: "0"}, 0, false},
