@@ -40,6 +40,10 @@ func newConfig(opts Options) (datadir.Config, error) {
 // If the folder joins an installation, its accounts exist already.
 func (s *Server) completeInit(ctx context.Context) error {
 	if !s.accounts.joined() {
+		// Operations would be refused as well, with a sentence that says nothing of disks.
+		if err := s.installation.diskSpace(); err != nil {
+			return fmt.Errorf("%w (--disk-reserve)", err)
+		}
 		if s.keys.Signs() { // or it is a rebuild without the module, which says what it lacks
 			if err := s.populate(ctx); err != nil {
 				return err

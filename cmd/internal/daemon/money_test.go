@@ -423,10 +423,17 @@ func TestPythonsClientDoesEverything(t *testing.T) {
 // TestInitOnAFullDiskGoesOnLater starts on a new folder with a reserve larger than the disk,
 // and then without it.
 func TestInitOnAFullDiskGoesOnLater(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "atm-data")
 	_, err := daemon.Open(t.Context(), daemon.Options{
-		Data: filepath.Join(t.TempDir(), "atm-data"), DiskReserve: 1 << 62, Log: daemontest.Discard,
+		Data: data, DiskReserve: 1 << 62, Log: daemontest.Discard,
 	})
-	if err == nil || !strings.Contains(err.Error(), "cannot store anything") {
+	if err == nil || !strings.Contains(err.Error(), "are free on the disk of "+data+", fewer "+
+		"than the reserve of 4611686018427387904 (--disk-reserve)") {
 		t.Errorf("%v", err)
+	}
+	h := daemontest.StartIn(t, data, nil)
+	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
+		daemontest.Account)); a.Text() != "1000.00" {
+		t.Errorf("balance %s, want 1000.00", a.Text())
 	}
 }
