@@ -301,6 +301,9 @@ func (d *Dir) encode(name string, c Config) error {
 }
 
 func (d *Dir) decode(name string) error {
+	if info, err := os.Stat(d.Path(name)); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", d.Path(name)) // opening a pipe would block
+	}
 	meta, err := toml.DecodeFile(d.Path(name), &d.Config)
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.Path(name), err)

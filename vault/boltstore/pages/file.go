@@ -15,20 +15,20 @@ import (
 // else the branch pages. It waits for the lock on the file for at most lockWait: a server may
 // just be stopping. A file of no bytes is one that is being made.
 func CheckFile(path string, wholeUpTo int64, lockWait time.Duration, form Form) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular(): // opening a pipe would block
+		return fmt.Errorf("%s: %w", path, errors.New("it is no file"))
+	case info.Size() == 0:
+		return nil
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: %w", path, errors.New("it is no file"))
-	case info.Size() == 0:
-		return nil
-	}
 	lock, err := lockShared(path, lockWait)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
