@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/archive"
 	"example.com/atm/audit/assertion"
@@ -60,8 +61,8 @@ key.rotate entries lead to the key that signs the log today.`,
 				where = args[0]
 			}
 			opts := audit.VerifyOptions{MaxAge: maxAge, Now: time.Now()}
-			if maxAge < 0 {
-				return exit.Usagef("--max-age is not negative")
+			if cmd.Flags().Changed("max-age") && maxAge <= 0 {
+				return exit.Usagef("--max-age is more than zero")
 			}
 			if within <= 0 {
 				return exit.Usagef("--within is more than zero")
@@ -287,7 +288,10 @@ func openEntry(ctx context.Context, env *ctl.Env, args []string) (*audit.Log, in
 		return nil, 0, err
 	}
 	if index >= log.Size {
-		return nil, 0, exit.Usagef("the log has no entry %d: its last one is %d", index, log.Size-1)
+		return nil, 0, &exit.Error{
+			Code: exit.Refused, Word: atm.EntryNotFound,
+			Err: fmt.Errorf("the log has no entry %d: its last one is %d", index, log.Size-1),
+		}
 	}
 	return log, index, nil
 }

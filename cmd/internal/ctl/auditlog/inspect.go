@@ -71,6 +71,9 @@ func (s *inspection) check(now time.Time) error {
 			return exit.Usagef("--until %w", err)
 		}
 	}
+	if who := s.filter.Who; who != "" && !strings.Contains(who, ":") {
+		return exit.Usagef("--who is a subject, such as user:alice, not %q", who)
+	}
 	if s.filter.Status != "" && s.filter.Status != "OK" && s.filter.Status != "ERROR" {
 		return exit.Usagef("--status is OK or ERROR, not %q%s", s.filter.Status,
 			exit.DidYouMean(s.filter.Status, "OK", "ERROR"))

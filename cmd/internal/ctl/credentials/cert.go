@@ -65,7 +65,7 @@ no operator has a valid certificate.`,
 				return exit.Usagef("%q is not a subject: user:NAME or service:NAME", args[0])
 			}
 			var asked any = days
-			if life != 0 {
+			if cmd.Flags().Changed("ttl") {
 				if cmd.Flags().Changed("days") {
 					return exit.Usagef("--ttl and --days exclude each other")
 				}

@@ -52,7 +52,7 @@ subject. The private key is created there and never travels.`,
 				return err
 			}
 			asked := []any{args[0], strings.Join(roles, " "), wait.String()}
-			if life != 0 {
+			if cmd.Flags().Changed("life") {
 				asked = append(asked, life.String())
 			}
 			result, err := env.Call(cmd.Context(), string(atm.CertInvite), asked...)
