@@ -71,8 +71,10 @@ func (s *inspection) check(now time.Time) error {
 			return exit.Usagef("--until %w", err)
 		}
 	}
-	if who := s.filter.Who; who != "" && !strings.Contains(who, ":") {
-		return exit.Usagef("--who is a subject, such as user:alice, not %q", who)
+	if who := s.filter.Who; who != "" && !strings.Contains(who, ":") { // others are system:init
+		if s.filter.Who, err = ctl.Subject(who); err != nil {
+			return err
+		}
 	}
 	if s.filter.Status != "" && s.filter.Status != "OK" && s.filter.Status != "ERROR" {
 		return exit.Usagef("--status is OK or ERROR, not %q%s", s.filter.Status,
