@@ -65,7 +65,7 @@ var places = map[string][]string{
 		"vault/sealing", "internal",
 	},
 	"vault/boltstore/wal":   {"internal"},
-	"vault/boltstore/guard": {"vault"},
+	"vault/boltstore/guard": {"vault", "internal"},
 	"vault/boltstore/cursors": {
 		"vault", "vault/codec", "vault/boltstore/guard",
 		"vault/boltstore/keyring",

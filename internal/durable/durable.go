@@ -176,6 +176,15 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 	return nil, nil, ErrNotRegular
 }
 
+// sameByStat is SameFile wherever there is nothing better.
+func sameByStat(path string, info fs.FileInfo) (size int64, same bool, err error) {
+	now, err := os.Stat(path)
+	if err != nil {
+		return 0, false, err
+	}
+	return now.Size(), os.SameFile(now, info), nil
+}
+
 // ReadAll reads a file that had size bytes when it was opened, and at most limit bytes of it. It
 // is io.ReadAll without copying the content while it grows.
 func ReadAll(f *os.File, size, limit int64) ([]byte, error) {

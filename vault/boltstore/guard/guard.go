@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/atm/internal/durable"
 	"example.com/atm/vault"
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -282,9 +283,9 @@ func (db *DB) look() error {
 
 // look returns the size of a file that is still the one that was opened.
 func (w *watched) look() (size int64, err error) {
-	now, err := os.Stat(w.path)
-	if err != nil || !os.SameFile(now, w.info) {
+	size, same, err := durable.SameFile(w.path, w.info)
+	if err != nil || !same {
 		return 0, errors.Join(fmt.Errorf("%s: %w", w.path, ErrReplaced), err)
 	}
-	return now.Size(), nil
+	return size, nil
 }

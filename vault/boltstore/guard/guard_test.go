@@ -47,3 +47,61 @@ func TestPageThatIsGoneIsAnErrorAndAMistakeStaysAPanic(t *testing.T) {
 	var nothing *struct{ bytes []byte }
 	Call(func() error { sum += nothing.bytes[0]; return nil })
 }
+
+// TestAnotherFileUnderTheSameNameEndsTheDatabase changes what has the names of an open database and
+// of the file beside it.
+func TestAnotherFileUnderTheSameNameEndsTheDatabase(t *testing.T) {
+	const vault, beside = "vault.db", "vault.db.wal"
+	for _, tt := range []struct {
+		name   string
+		change func() error
+		want   error
+	}{
+		{"nothing", func() error { return nil }, nil},
+		{"the file beside it grows", func() error { return os.Truncate(beside, 1<<20) }, nil},
+		{"the database grows", func() error { return os.Truncate(vault, 1<<20) }, nil},
+		{"the database is cut", func() error { return os.Truncate(vault, 4096) }, ErrReplaced},
+		{"the database is removed", func() error { return os.Remove(vault) }, ErrReplaced},
+		{"the file beside it is removed", func() error { return os.Remove(beside) }, ErrReplaced},
+		{"a copy of the database", func() error { return replace(vault) }, ErrReplaced},
+		{"a copy of the file beside it", func() error { return replace(beside) }, ErrReplaced},
+		{"a link to where the database is now", func() error {
+			return errors.Join(os.Rename(vault, "moved"), os.Symlink("moved", vault))
+		}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			db, err := Open(vault, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			if err := os.WriteFile(beside, []byte("log"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(beside)
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.Watch(beside, info)
+			if err := errors.Join(db.Look(), tt.change()); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Look(); !errors.Is(err, tt.want) {
+				t.Errorf("%v, not %v", err, tt.want)
+			}
+			if err := db.Err(); !errors.Is(err, tt.want) {
+				t.Errorf("afterwards: %v, not %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// replace puts a copy of a file in its place.
+func replace(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile("copy", data, 0o600), os.Rename("copy", path))
+}
