@@ -88,15 +88,15 @@ func (r *requests) check(problems *check.Problems, row *vault.KeptRequest, newes
 	case row.Day < keptFrom(newest) && !is:
 		return // it is over, and not swept away yet
 	case !is:
-		problems.Add("request id %x is that of no journal entry", row.Key)
+		problems.Add("request id %s is that of no journal entry", row.Key)
 		return
 	case !first.fits(row.Key):
-		problems.Add("request id %x is not that of journal entry %d", row.Key, first.index)
+		problems.Add("request id %s is not that of journal entry %d", row.Key, first.index)
 	case first.index != row.Index:
-		problems.Add("request id %x leads to journal entry %d; it was answered in %d", row.Key,
+		problems.Add("request id %s leads to journal entry %d; it was answered in %d", row.Key,
 			row.Index, first.index)
 	case row.Day != first.day():
-		problems.Add("request id %x is recorded as answered on day %d; the journal says %d",
+		problems.Add("request id %s is recorded as answered on day %d; the journal says %d",
 			row.Key, row.Day, first.day())
 	}
 	delete(r.byTail, tail)

@@ -139,11 +139,11 @@ func (c *Chains) Pending(a *vault.Account, hold func(vault.HoldID) (vault.Hold, 
 		if p.Alive(now) { // the money of one that has expired may have been spent since
 			held += p.Amount
 		}
-		h, err := hold(p.ID)
-		if err != nil || h.State != vault.HoldPending || h.Account != a.Name ||
-			h.Amount != p.Amount {
-			c.problems.Add("account %s: hold %s is not as the account has it: %v", a.Name,
-				p.ID, err)
+		switch h, err := hold(p.ID); {
+		case err != nil:
+			c.problems.Add("account %s: hold %s: %v", a.Name, p.ID, err)
+		case h.State != vault.HoldPending || h.Account != a.Name || h.Amount != p.Amount:
+			c.problems.Add("account %s: hold %s is not as the account has it", a.Name, p.ID)
 		}
 	}
 	if held > a.Balance && !a.Name.Internal() {

@@ -108,21 +108,28 @@ func (j *Journal) Asked(requests []vault.KeptRequest) {
 // answers holds the request ids that lead to an entry against it. Those before it lead to nothing.
 func (j *Journal) answers(index vault.JournalIndex, entry *audit.Entry, err error) {
 	for len(j.asked) > 0 && j.asked[0].Index <= index {
-		r := &j.asked[0]
-		switch {
-		case r.Index < index:
-			j.missing(r)
-		case err != nil:
-			j.problems.Add("request id %x: journal entry %d: %v", r.Key, index, err)
-		case !r.Key.Answered(entry) || requestid.Day(entry.Time) != r.Day:
-			j.problems.Add("request id %x: journal entry %d is not the answer to it", r.Key, index)
+		if r := &j.asked[0]; r.Index < index {
+			j.problems.missing(r)
+		} else {
+			j.problems.Answer(r, entry, err)
 		}
 		j.asked = j.asked[1:]
 	}
 }
 
-func (j *Journal) missing(r *vault.KeptRequest) {
-	j.problems.Add("request id %x: journal entry %d: it is missing", r.Key, r.Index)
+// Answer holds a request id against the entry that it leads to, which may be one that cannot be
+// read.
+func (p *Problems) Answer(r *vault.KeptRequest, entry *audit.Entry, err error) {
+	switch {
+	case err != nil:
+		p.Add("request id %s: journal entry %d: %v", r.Key, r.Index, err)
+	case !r.Key.Answered(entry) || requestid.Day(entry.Time) != r.Day:
+		p.Add("request id %s: journal entry %d is not the answer to it", r.Key, r.Index)
+	}
+}
+
+func (p *Problems) missing(r *vault.KeptRequest) {
+	p.Add("request id %s: journal entry %d: it is missing", r.Key, r.Index)
 }
 
 // entry carries the chains on by what an entry changed.
@@ -149,7 +156,7 @@ func (j *Journal) entry(index vault.JournalIndex, entry *audit.Entry, stored chu
 func (j *Journal) End(logs []vault.JournalIndex, checkpoint []byte, head merkle.Head) {
 	j.tree = j.tree.Append(j.hashes...)
 	for i := range j.asked {
-		j.missing(&j.asked[i])
+		j.problems.missing(&j.asked[i])
 	}
 	switch {
 	case vault.JournalEnd(logs, head) != j.Size:
