@@ -2,13 +2,11 @@ package dynstore
 
 import (
 	"context"
-	"errors"
 
-	"example.com/atm/audit"
+	"example.com/atm/vault"
 	"example.com/atm/vault/check"
 	"example.com/atm/vault/dynstore/chain"
 	"example.com/atm/vault/dynstore/table"
-	"example.com/atm/vault/requestid"
 )
 
 // Check implements vault.Backend: every item opens and has its form, the journal is whole and the
@@ -21,11 +19,16 @@ func (s *Store) Check(ctx context.Context, report func(problem string)) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(c.journal(ctx, now), c.records(ctx), c.requests(ctx), c.files(ctx))
-	if err == nil {
-		err = c.problems.Err()
+	if err := c.journal(ctx, now); err != nil {
+		return err
 	}
-	return err
+	if err := c.records(ctx); err != nil {
+		return err
+	}
+	if err := c.files(ctx); err != nil {
+		return err
+	}
+	return c.problems.Err()
 }
 
 type checker struct {
@@ -52,6 +55,11 @@ func (c *checker) journal(ctx context.Context, now *chain.State) error {
 			now.Begins, base.Index)
 	}
 	c.read = check.NewJournal(c.problems, base, logsOf(&now.Head))
+	asked, err := c.requests(ctx, base.Index, now.Version)
+	if err != nil {
+		return err
+	}
+	c.read.Asked(asked)
 	journal := c.store.journal(ctx)
 	err = journal.chunks(base.Index, now.Size, func(i *table.Item) error {
 		if err := journal.open(i); err != nil {
@@ -91,35 +99,27 @@ func (c *checker) records(ctx context.Context) error {
 	return nil
 }
 
-func (c *checker) requests(ctx context.Context) error {
-	journal := c.store.journal(ctx)
+// requests returns the request ids that lead to entries from begin on. Those of changes after a
+// version of the head are left out: their entries are not read.
+func (c *checker) requests(ctx context.Context, begin vault.JournalIndex, version uint64) (
+	kept []vault.KeptRequest, err error,
+) {
 	for _, pk := range requestPKs() {
 		err := c.store.table.Each(ctx, pk, table.Range{}, func(i *table.Item) error {
 			r, err := requestOf(i)
-			if err != nil {
+			switch {
+			case err != nil:
 				c.problems.Add("%v", err)
-				return nil
-			}
-			if r.Index < c.read.Begin {
-				return nil // over, and not removed yet
-			}
-			e, err := journal.At(r.Index)
-			if err != nil {
-				c.problems.Add("request id %s: %v", r.Key, err)
-				return nil
-			}
-			entry, err := audit.ParseEntry(e.Leaf)
-			if err != nil || !r.Key.Answered(entry) || requestid.Day(entry.Time) != r.Day {
-				c.problems.Add("request id %s: journal entry %d is not the answer to it: %v", r.Key,
-					r.Index, err)
+			case r.Index >= begin && i.Version <= version: // those before are over
+				kept = append(kept, r)
 			}
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return kept, nil
 }
 
 // files opens what replicas share.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"example.com/atm/vault"
+	"example.com/atm/vault/codec"
 	"example.com/atm/vault/dynstore/dyntest"
 	"example.com/atm/vault/vaulttest"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -92,7 +93,12 @@ func TestCheckFindsItemsThatWereChanged(t *testing.T) {
 		t.Helper()
 		again := create(t, dyntest.URL(name, engine.Address)) // which has read nothing yet
 		problems := 0
-		err := again.Check(t.Context(), func(string) { problems++ })
+		err := again.Check(t.Context(), func(problem string) {
+			problems++
+			if strings.Contains(problem, "<nil>") {
+				t.Errorf("%s: problem %q", what, problem)
+			}
+		})
 		if !errors.Is(err, vault.ErrDamaged) || problems == 0 {
 			t.Errorf("%s: %v, %d problems", what, err, problems)
 		}
@@ -113,6 +119,9 @@ func TestCheckFindsItemsThatWereChanged(t *testing.T) {
 	changed["data"] = requests[1]["data"]
 	table.put(t, changed)
 	damaged("a request id with the answer to another one")
+	changed["data"] = &types.AttributeValueMemberB{Value: codec.JournalKey(1000)}
+	table.put(t, changed)
+	damaged("a request id with the answer that no entry has")
 	table.put(t, requests[0])
 	vaulttest.Sound(t, store)
 }
