@@ -201,17 +201,16 @@ func (c *checker) holds(ctx context.Context, tx pgx.Tx) error {
 
 func (c *checker) requests(ctx context.Context, tx pgx.Tx) error {
 	return database.ForEach(ctx, tx, func(rows pgx.Rows) error {
-		var key, leaf []byte
-		var index int64
-		if err := rows.Scan(&key, &index, &leaf); err != nil {
+		var leaf []byte
+		r, err := scanRequest(rows, &leaf)
+		if err != nil {
 			return err
 		}
 		entry, err := audit.ParseEntry(leaf)
-		if err != nil || entry.Request == "" || entry.ReplayOf >= 0 {
-			c.problems.Add("request id %x: journal entry %d is not the answer to one", key, index)
-		}
+		c.problems.Answer(&r, entry, err)
 		return nil
-	}, `SELECT r.key, r.index, j.leaf FROM requests r LEFT JOIN journal j ON j.index = r.index
+	}, `SELECT r.key, r.index, r.day, j.leaf
+		FROM requests r LEFT JOIN journal j ON j.index = r.index
 		WHERE r.index >= (SELECT begins FROM log) OR r.index < 0`)
 }
 

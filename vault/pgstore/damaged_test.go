@@ -3,6 +3,7 @@
 package pgstore_test
 
 import (
+	"errors"
 	"testing"
 
 	"example.com/atm"
@@ -108,4 +109,25 @@ func TestDamagedRowFailsItsOwnOperationsAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestCheckFindsRequestIDsThatLeadToOtherAnswers(t *testing.T) {
+	t.Parallel()
+	cluster := pgtest.Shared(t)
+	url := cluster.Database(t)
+	store := create(t, url)
+	vaulttest.Furnish(t, store)
+	damaged := func(breaks string) {
+		t.Helper()
+		vaulttest.Sound(t, store)
+		cluster.SQL(t, nameOf(url), breaks)
+		problems := 0
+		err := store.Check(t.Context(), func(string) { problems++ })
+		if !errors.Is(err, vault.ErrDamaged) || problems == 0 {
+			t.Errorf("%s: %v, %d problems", breaks, err, problems)
+		}
+	}
+	damaged("UPDATE requests SET day = day + 1")
+	cluster.SQL(t, nameOf(url), "UPDATE requests SET day = day - 1")
+	damaged("UPDATE requests SET index = (SELECT max(index) FROM requests)")
 }

@@ -76,14 +76,17 @@ func dumpParts(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, t *vault.Trai
 			return err
 		}
 	}
-	return dump(ctx, tx, scanRequest, &part.Requests, flush, "SELECT key, index, day FROM requests")
+	return dump(ctx, tx, readRequest, &part.Requests, flush, "SELECT key, index, day FROM requests")
 }
 
-func scanRequest(row pgx.Row) (vault.KeptRequest, error) {
+func readRequest(row pgx.Row) (vault.KeptRequest, error) { return scanRequest(row) }
+
+// scanRequest reads a request id, and more columns behind it.
+func scanRequest(row pgx.Row, more ...any) (vault.KeptRequest, error) {
 	var r vault.KeptRequest
 	var key []byte
 	var index int64
-	if err := row.Scan(&key, &index, &r.Day); err != nil {
+	if err := row.Scan(append([]any{&key, &index, &r.Day}, more...)...); err != nil {
 		return r, err
 	}
 	if len(key) != len(r.Key) {
