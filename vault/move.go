@@ -63,7 +63,7 @@ type Backend interface {
 	Trim(ctx context.Context, base Base) error
 
 	// Dump calls yield with everything in the store, as it is at one moment. A
-	// part is good only until yield returns.
+	// part is good only until yield returns. An error of yield ends the dump and is returned.
 	Dump(ctx context.Context, yield func(*Part) error) (*Trail, error)
 
 	// DumpFrom is Dump with the journal from a base on alone, behind that of the store.

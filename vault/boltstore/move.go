@@ -38,14 +38,24 @@ func (r *reader) DumpFrom(ctx context.Context, base vault.Base,
 			trail.Base = base
 		}
 		d := dumper{ctx: ctx, view: now, yield: yield}
-		err = errors.Join(d.journal(trail.Base.Index, trail.Size()), d.flush(), d.requests())
+		if err := d.journal(trail.Base.Index, trail.Size()); err != nil {
+			return err
+		}
+		if err := d.flush(); err != nil {
+			return err
+		}
+		if err := d.requests(); err != nil {
+			return err
+		}
 		for _, kind := range kinds {
-			if err = errors.Join(err, d.flush()); err != nil {
+			if err := d.flush(); err != nil {
 				return err
 			}
-			err = kind.each(now, &d.part.Records, d.counted)
+			if err := kind.each(now, &d.part.Records, d.counted); err != nil {
+				return err
+			}
 		}
-		return errors.Join(err, d.flush())
+		return d.flush()
 	})
 	return &trail, err
 }

@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 
 	"example.com/atm"
 	"example.com/atm/vault"
@@ -183,7 +182,10 @@ func dump[T any](ctx context.Context, q database.Querier, scan func(pgx.Row) (T,
 		}
 		return flush()
 	}, sql)
-	return errors.Join(err, flush())
+	if err != nil {
+		return err
+	}
+	return flush()
 }
 
 // noteEach adds each row to what was loaded. A row that the driver could read, but that makes

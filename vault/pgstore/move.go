@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 
 	"example.com/atm/audit/merkle"
 	"example.com/atm/vault"
@@ -68,7 +67,10 @@ func dumpParts(ctx context.Context, tx pgx.Tx, keys *secrets.Keys, t *vault.Trai
 		}
 		return flush()
 	})
-	if err = errors.Join(err, flush()); err != nil {
+	if err != nil {
+		return err
+	}
+	if err := flush(); err != nil {
 		return err
 	}
 	for _, kind := range kinds {

@@ -267,7 +267,12 @@ func testMove(t *testing.T, place func(*testing.T) Place) {
 		t.Errorf("filled again: %v", err)
 	}
 	broken := errors.New("broken")
-	err := backend(t, place(t)).Fill(t.Context(), func(ctx context.Context,
+	calls := 0
+	_, err := from.Dump(t.Context(), func(*vault.Part) error { calls++; return broken })
+	if !errors.Is(err, broken) || calls != 1 {
+		t.Errorf("what cannot be taken is dumped %d times: %v", calls, err)
+	}
+	err = backend(t, place(t)).Fill(t.Context(), func(ctx context.Context,
 		yield func(*vault.Part) error,
 	) (*vault.Trail, error) {
 		_, err := from.Dump(ctx, yield)
