@@ -100,11 +100,12 @@ func Ask(ctx context.Context, folder string, request Issuing) (Issued, error) {
 func Answer(ctx context.Context, folder string, log *slog.Logger,
 	issue func(context.Context, Issuing) Issued,
 ) {
-	files, err := filepath.Glob(filepath.Join(folder, "*"+requestSuffix))
+	names, err := fs.Glob(os.DirFS(folder), "*"+requestSuffix)
 	if err != nil {
 		return
 	}
-	for _, file := range files[:min(len(files), maxAtOnce)] {
+	for _, name := range names[:min(len(names), maxAtOnce)] {
+		file := filepath.Join(folder, name)
 		text, err := read(file)
 		// Remove the request first, so that a failing one is not tried every second.
 		if err := errors.Join(err, os.Remove(file)); err != nil {

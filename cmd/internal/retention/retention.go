@@ -410,9 +410,9 @@ func (r *Runner) trimTo(ctx context.Context, before vault.Base, t Taken) error {
 // forget removes the snapshots that no journal begins with any more. The one before the newest
 // stays: a backup that is being taken may have copied a vault that begins with it.
 func (r *Runner) forget() error {
-	files, err := filepath.Glob(filepath.Join(r.cfg.Dir, "*.db")) // in order of age
-	for _, file := range files[:max(0, len(files)-2)] {
-		err = errors.Join(err, os.Remove(file))
+	names, err := fs.Glob(os.DirFS(r.cfg.Dir), "*.db") // in order of age
+	for _, name := range names[:max(0, len(names)-2)] {
+		err = errors.Join(err, os.Remove(filepath.Join(r.cfg.Dir, name)))
 	}
 	return err
 }

@@ -73,9 +73,9 @@ func newBank(t testing.TB, keep time.Duration) *bank {
 // newBankEvery is newBank with another interval between chapters.
 func newBankEvery(t testing.TB, keep, every time.Duration) *bank {
 	t.Helper()
-	b := &bank{root: t.TempDir(), signer: vaulttest.NewSigner(t)}
+	b := &bank{root: filepath.Join(t.TempDir(), "[1]"), signer: vaulttest.NewSigner(t)}
 	for _, folder := range []string{"audit", "snapshots", "archive"} {
-		if err := os.Mkdir(b.path(folder), 0o700); err != nil {
+		if err := os.MkdirAll(b.path(folder), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -382,6 +382,10 @@ func TestClockAheadTrimsNoMoreThanAChapter(t *testing.T) {
 	}
 	if after, _ := round(); after <= base {
 		t.Errorf("the journal still begins at %d", after)
+	}
+	if kept, err := os.ReadDir(b.path("snapshots")); len(kept) != 2 || err != nil {
+		t.Errorf("%d snapshots are kept here, not that of the journal and the one before: %v",
+			len(kept), err)
 	}
 }
 
