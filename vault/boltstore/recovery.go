@@ -102,7 +102,10 @@ func (e *engine) recover(mayBeOlder, readOnly bool) error {
 		}
 	}
 	if older {
-		return errors.Join(wal.SetAside(path), e.needNone())
+		if err := wal.SetAside(path); err != nil {
+			return err
+		}
+		return e.needNone()
 	}
 	return e.endLog(path)
 }

@@ -4,6 +4,7 @@ package daemon_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/daemontest"
+	"example.com/atm/cmd/internal/datadir"
 	"example.com/atm/cmd/internal/offline"
 	"example.com/atm/cmd/internal/storage"
 	"example.com/atm/vault"
@@ -79,6 +81,38 @@ func moves(t *testing.T, places ...storage.Location) {
 		from = to
 	}
 	published(t, h.Data)
+}
+
+// TestImportThatFailsLeavesTheAccountsInTheDatabase imports into a folder where something is in the
+// way of the vault. The accounts are in the database, as before.
+func TestImportThatFailsLeavesTheAccountsInTheDatabase(t *testing.T) {
+	t.Parallel()
+	daemontest.Once(t)
+	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), nil)
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	problem := func(p string) { t.Error(p) }
+	folder, file := offline.Folder{Data: h.Data}, filepath.Join(t.TempDir(), "export")
+	if _, err := folder.Export(t.Context(), file, problem); err != nil {
+		t.Fatal(err)
+	}
+	dir := datadir.At(h.Data)
+	kept, err := dir.ReadConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir.Config = *kept
+	if err := errors.Join(dir.SetStore(datadir.Postgres), os.Remove(dir.Vault()),
+		os.MkdirAll(filepath.Join(dir.Vault(), "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := folder.Import(t.Context(), file, daemontest.Discard, problem); err == nil {
+		t.Error("the vault is where a folder is")
+	}
+	if kept, err := datadir.At(h.Data).ReadConfig(); err != nil || kept.Store != datadir.Postgres {
+		t.Errorf("the configuration says that the accounts are in %q: %v", kept.Store, err)
+	}
 }
 
 // depositMany deposits cents, a hundred in a request, at four clients.

@@ -99,8 +99,11 @@ func Rollover(data, keyFile string) error {
 		if err := next.Save(cert+newSuffix, key+newSuffix); err != nil {
 			return err
 		}
-		if err := errors.Join(os.Rename(key+newSuffix, key), durable.SyncDir(filepath.Dir(key)),
-			os.Rename(cert+newSuffix, cert), durable.SyncDir(filepath.Dir(cert))); err != nil {
+		// Without its key, FinishRollover could not complete a certificate that is in its place.
+		if err := durable.Rename(key+newSuffix, key); err != nil {
+			return err
+		}
+		if err := durable.Rename(cert+newSuffix, cert); err != nil {
 			return err
 		}
 		if servers == nil {

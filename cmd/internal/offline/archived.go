@@ -345,8 +345,10 @@ func (r *rebuilding) restore(ctx context.Context) error {
 	if err := errors.Join(err, to.Close()); err != nil {
 		return errors.Join(err, os.Remove(part))
 	}
-	return errors.Join(durable.Rename(fetched, retention.Kept(r.dir.Snapshots(), base)),
-		durable.Rename(part, r.dir.Vault()))
+	if err := durable.Rename(fetched, retention.Kept(r.dir.Snapshots(), base)); err != nil {
+		return err
+	}
+	return durable.Rename(part, r.dir.Vault())
 }
 
 // fill fills an empty vault with what the snapshot and the entries after it come to, and with the

@@ -103,7 +103,10 @@ func (f Folder) Import(ctx context.Context, file string, log *slog.Logger,
 	if err = errors.Join(err, to.Close()); err != nil {
 		return found, err
 	}
-	return found, errors.Join(durable.Rename(part, dir.Vault()), dir.SetStore(""))
+	if err := durable.Rename(part, dir.Vault()); err != nil {
+		return found, err
+	}
+	return found, dir.SetStore("")
 }
 
 // importShared imports into a database. If the database is empty, it creates the schema. It
