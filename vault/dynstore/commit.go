@@ -91,6 +91,9 @@ func (s *Store) attempt(ctx context.Context, from *chain.State, keys vault.Keys,
 			return err
 		}
 	}
+	if keys.More != nil { // what has come while this program waited for its turn
+		keys = keys.More()
+	}
 	t := &transaction{store: s, from: from, begun: time.Now(), spines: make(history.Spines)}
 	if err := t.load(ctx, keys); err != nil {
 		return err

@@ -5,8 +5,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"example.com/atm"
+	"example.com/atm/audit/flood"
 	"example.com/atm/vault"
 	"example.com/atm/vault/dynstore/dyntest"
 	"example.com/atm/vault/ledger"
@@ -56,4 +58,43 @@ func TestReplicasTakeTurns(t *testing.T) {
 		t.Errorf("while %d clients deposited %d times, a single one did so %d times", clients,
 			clients*each, n)
 	}
+}
+
+// TestACommitTakesAlongWhatCameWhileItWaited has more commands come before a commit loads anything.
+func TestACommitTakesAlongWhatCameWhileItWaited(t *testing.T) {
+	t.Parallel()
+	store := create(t, dyntest.Shared(t).Table())
+	signer := vaulttest.NewSigner(t)
+	commands := []vault.Command{openAccount("1")}
+	keys := func() (all vault.Keys) {
+		for i := range commands {
+			commands[i].AppendKeys(&all)
+		}
+		return all
+	}
+	first := keys()
+	first.More = func() vault.Keys {
+		commands = append(commands, openAccount("2"))
+		return keys()
+	}
+	durable, err := store.Commit(t.Context(), first, func(b *vault.Books) error {
+		b.Now = time.Now().UTC().Truncate(time.Microsecond)
+		denials := flood.NewDenials().Batch()
+		for i := range commands {
+			if s, err := commands[i].DecideAll(b, denials); err != nil || s.Code != atm.OK {
+				t.Errorf("command %d of %d: %+v, %v", i, len(commands), s, err)
+			}
+		}
+		return b.Finish(signer)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := durable(); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := store.Account(t.Context(), "2"); a.Version != 1 || err != nil {
+		t.Errorf("what came meanwhile: %+v, %v", a, err)
+	}
+	vaulttest.Sound(t, store)
 }

@@ -34,6 +34,9 @@ func (c *cut) Commit(ctx context.Context, keys vault.Keys,
 		durable func() error
 		err     error
 	}
+	if c.early {
+		keys.More = nil // a commit that is tried again would add to a group that was answered
+	}
 	decided, ended := make(chan struct{}), make(chan result, 1)
 	once := sync.OnceFunc(func() { close(decided) }) // it may be decided again
 	go func() {
