@@ -28,7 +28,9 @@ func (s *records[K, V]) sweep(shelf shelf.Shelf, after string, over func(*V) boo
 	for range sweptPerIssued {
 		k, v := c.Next()
 		if k == nil {
-			k, v = c.First()
+			if k, v = c.First(); k == nil {
+				break // all of them were over
+			}
 		}
 		one, err := s.open(shelf, k, v)
 		if err != nil {

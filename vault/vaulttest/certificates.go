@@ -237,6 +237,37 @@ func testLastOperator(t *testing.T, p Place) {
 	refused(t, l, disable("user:b"), atm.PermissionDenied)
 }
 
+// issue issues a certificate that is good until then.
+func issue(t *testing.T, l *ledger.Ledger, until time.Time) {
+	t.Helper()
+	serial := make([]byte, 16)
+	rand.Read(serial)
+	c := people.Certificate{
+		Serial: hex.EncodeToString(serial), Subject: "service:a", NotAfter: until.Truncate(time.Second),
+	}
+	must(t, l, op(atm.CertIssue, vault.People(people.Enrol{
+		Subject: c.Subject, Default: atm.Service,
+		Certificate: &c, Result: "",
+	})))
+}
+
+// testClockJumps issues all certificates that there are, and sets the clock ahead, as on a machine
+// that learns the time late. The store may forget all of them.
+func testClockJumps(t *testing.T, p Place) {
+	store := p.Open(t)
+	now := time.Now().UTC()
+	l := NewLedger(t, ledger.Config{Store: store, Now: func() time.Time { return now }})
+	for range 3 {
+		issue(t, l, now.Add(time.Hour))
+	}
+	now = now.Add(30 * 24 * time.Hour)
+	must(t, l, open("1", 100))
+	if _, err := store.Certificates(t.Context()); err != nil {
+		t.Error(err)
+	}
+	must(t, l, deposit("1", 1))
+}
+
 // testCertificatesEnd renews a certificate of five minutes for a month: what is
 // over does not pile up, and nothing that is good is forgotten.
 func testCertificatesEnd(t *testing.T, p Place) {
@@ -244,24 +275,12 @@ func testCertificatesEnd(t *testing.T, p Place) {
 	store := p.Open(t)
 	now := time.Now().UTC()
 	l := NewLedger(t, ledger.Config{Store: store, Now: func() time.Time { return now }})
-	issue := func(life time.Duration) {
-		serial := make([]byte, 16)
-		rand.Read(serial)
-		c := people.Certificate{
-			Serial: hex.EncodeToString(serial), Subject: "service:a",
-			NotAfter: now.Add(life).Truncate(time.Second),
-		}
-		must(t, l, op(atm.CertIssue, vault.People(people.Enrol{
-			Subject: c.Subject, Default: atm.Service,
-			Certificate: &c, Result: "",
-		})))
-	}
 	for range long {
-		issue(365 * 24 * time.Hour)
+		issue(t, l, now.Add(365*24*time.Hour))
 	}
 	for range at {
 		now = now.Add(30 * 24 * time.Hour / at)
-		issue(life)
+		issue(t, l, now.Add(life))
 	}
 	issued, err := store.Certificates(t.Context())
 	if err != nil {

@@ -53,6 +53,7 @@ func Run(t *testing.T, place func(t *testing.T) Place) {
 		"UserIsKnownOrNewAtTheCommit":       testSomebody,
 		"LastOperatorStays":                 testLastOperator,
 		"ExpiredCertificatesAreForgotten":   testCertificatesEnd,
+		"ClockThatJumpsEndsNoStore":         testClockJumps,
 		"SignerRefusesFork":                 testSignerRefusesFork,
 		"RebuildGivesTheSameBooks":          testRebuild,
 		"EveryKindIsMoved":                  testEveryKindIsMoved,
