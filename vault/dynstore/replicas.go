@@ -121,12 +121,13 @@ func (r *replicas) renew(ctx context.Context) {
 
 // others returns the items of the other replicas.
 func (r *replicas) others(ctx context.Context) (list []*table.Item, err error) {
-	return list, r.table.Each(ctx, inReplicas, table.Range{}, func(i *table.Item) error {
+	err = r.table.Each(ctx, inReplicas, table.Range{}, func(i *table.Item) error {
 		if i.SK != r.lease {
 			list = append(list, i)
 		}
 		return nil
 	})
+	return list, err
 }
 
 // Running implements replicated.Replicas.
