@@ -558,3 +558,20 @@ func TestDatabaseWithoutUnicodeIsRefusedWhenNew(t *testing.T) {
 	}
 	vaulttest.Sound(t, store)
 }
+
+// TestErrorOfTheReaderOfEntriesIsReturned copies entries to another database that is away: the
+// next entries are not read as if nothing had happened.
+func TestErrorOfTheReaderOfEntriesIsReturned(t *testing.T) {
+	t.Parallel()
+	store := create(t, pgtest.Shared(t).Database(t))
+	vaulttest.Furnish(t, store)
+	away := pgdatabase.Explain(errors.New("another database is away"))
+	read := 0
+	err := store.Entries(t.Context(), 0, 10, func(vault.JournalIndex, []byte) error {
+		read++
+		return away
+	})
+	if !errors.Is(err, away) || read != 1 {
+		t.Errorf("after %d entries: %v", read, err)
+	}
+}

@@ -99,14 +99,21 @@ func (r *reader) Base(ctx context.Context) (base vault.Base, err error) {
 func (r *reader) Entries(ctx context.Context, from, to vault.JournalIndex,
 	yield func(index vault.JournalIndex, leaf []byte) error,
 ) error {
-	return r.db.Patiently(ctx, func() error {
-		return journal.Entries(ctx, r.db, from, to, func(index vault.JournalIndex,
+	var mine error // of yield, which is not tried again whatever it is
+	err := r.db.Patiently(ctx, func() error {
+		err := journal.Entries(ctx, r.db, from, to, func(index vault.JournalIndex,
 			leaf []byte,
 		) error {
 			from = index + 1
-			return yield(index, leaf)
+			mine = yield(index, leaf)
+			return mine
 		})
+		if mine != nil {
+			return nil
+		}
+		return err
 	})
+	return errors.Join(mine, err)
 }
 
 // History implements vault.Store.
