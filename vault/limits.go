@@ -42,7 +42,8 @@ func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
 		return atm.Status{}, true
 	}
 	spent := a.Spent
-	if today := zone.Day(now, l.Zone); spent.Day != today {
+	// A clock that goes back begins no new day: the limits would count twice.
+	if today := zone.Day(now, l.Zone); spent.Day < today {
 		spent = Spent{Day: today}
 	}
 	switch {
@@ -64,8 +65,8 @@ func (a *Account) spend(amount atm.Amount, now time.Time) (atm.Status, bool) {
 	return atm.Status{}, true
 }
 
-// SetLimits sets the limits of an account, but for those to keep. What was spent
-// today stays spent.
+// SetLimits sets the limits of an account, but for those to keep. What was spent today stays
+// spent, in another zone too.
 type SetLimits struct {
 	Account Name
 	Limits  Limits
@@ -106,6 +107,9 @@ func (r SetLimits) Decide(b *Books) atm.Status {
 		return refuse(atm.AmountInvalid, "There are no such limits")
 	}
 	if a.Limits != limits {
+		if a.Spent.Day >= zone.Day(b.Now, a.Limits.Zone) {
+			a.Spent.Day = zone.Day(b.Now, limits.Zone)
+		}
 		a.Limits = limits
 		b.put(a)
 	}

@@ -246,6 +246,11 @@ func TestLimitsBoundWhatLeavesAnAccount(t *testing.T) {
 		}, atm.LimitPerOperation, nil},
 		{"before midnight in Auckland", limited(Limits{DailyCount: 1, Zone: "Pacific/Auckland"},
 			Spent{today, 1, 1}), take, atm.OK, "7.50"},
+		{
+			"a clock that has gone back over midnight",
+			limited(Limits{DailyAmount: 400}, Spent{today + 1, 151, 1}), take,
+			atm.LimitDailyAmount, nil,
+		},
 	})
 	for name, bad := range map[string]Limits{
 		"less than nothing": {PerOperation: -1}, "no such zone": {Zone: "Moon/Tycho"},
@@ -257,6 +262,21 @@ func TestLimitsBoundWhatLeavesAnAccount(t *testing.T) {
 			Limits:  bad,
 		}); s.Code != atm.AmountInvalid {
 			t.Errorf("%s: %s", name, s.Code)
+		}
+	}
+}
+
+func TestWhatWasSpentTodayStaysSpentInAnotherZone(t *testing.T) {
+	take := Withdraw{Party: demo, Account: "100", Cash: till, Amount: 250}
+	a := with(mine("100", 1000), func(a *Account) { a.Limits = Limits{DailyAmount: 250} })
+	_, b := world{accounts: []Account{a}}.decide(t, take)
+	// At noon in UTC it is tomorrow in Auckland, and before noon of the same day in Honolulu.
+	for _, name := range []string{"Pacific/Auckland", "", "Pacific/Honolulu", "Pacific/Auckland"} {
+		set := SetLimits{Account: "100", Limits: Limits{DailyAmount: 250, Zone: name}}
+		_, b = world{accounts: []Account{b.Account("100")}}.decide(t, set)
+		s, _ := world{accounts: []Account{b.Account("100")}}.decide(t, take)
+		if s.Code != atm.LimitDailyAmount {
+			t.Errorf("after the zone became %q: %s", name, s.Code)
 		}
 	}
 }
