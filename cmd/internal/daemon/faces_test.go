@@ -480,6 +480,11 @@ func (w *twins) byJSON(t *testing.T, c *twinCaller, batch []twinCall) (all []out
 	return all
 }
 
+// late reports an answer without the proof that a server waited for: others may have had the disk.
+func (o *outcome) late() bool {
+	return o.Code == atm.Unavailable && strings.HasSuffix(o.Reason, "has not been published yet")
+}
+
 // learn keeps what later calls name.
 func (w *twins) learn(batch []twinCall, outcomes []outcome) {
 	for i, o := range outcomes {
@@ -539,6 +544,9 @@ func TestFacesDoTheSame(t *testing.T) {
 			for i := range asJSON {
 				asJSON[i].Reason = quoted.ReplaceAllString(asJSON[i].Reason,
 					"There is no method $1")
+				if byXML[i].late() || asJSON[i].late() {
+					byXML[i], asJSON[i] = outcome{}, outcome{}
+				}
 			}
 			if diff := cmp.Diff(byXML, asJSON); diff != "" {
 				rt.Fatalf("%s calls %+v: by XML-RPC and as JSON\n%s", c.principal.Subject, batch,
