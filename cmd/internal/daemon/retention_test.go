@@ -3,6 +3,7 @@
 package daemon_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/audit/archive"
+	"example.com/atm/audit/audittest"
 	"example.com/atm/certs"
 	"example.com/atm/cmd/internal/daemon"
 	"example.com/atm/cmd/internal/daemontest"
@@ -264,5 +266,77 @@ func TestRebuildSaysThatTheKeyOfTheLogWasRotatedSince(t *testing.T) {
 		if said != want {
 			t.Errorf("%s: to be made anew: %q", filepath.Base(data), done.Anew)
 		}
+	}
+}
+
+// TestRebuildBeginsWithAnEarlierSnapshotWhenTheNewestIsDamaged damages the newest snapshots of an
+// archive. What is rebuilt is the same, since the entries after an earlier one come to the same.
+func TestRebuildBeginsWithAnEarlierSnapshotWhenTheNewestIsDamaged(t *testing.T) {
+	daemontest.Once(t)
+	away := newArchive(t)
+	h := daemontest.StartOne(t, filepath.Join(t.TempDir(), "atm-data"), forNow(away))
+	daemontest.Until(t, chaptersIn(t, away, 0, 0))
+	var receipts []string
+	for chapters := 1; chapters <= 3; chapters++ {
+		_, more := deposits(t, h, enough(100))
+		receipts = append(receipts, more...)
+		archived(t, away, receipts)
+	}
+	if err := h.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := everything(t, h.Data)
+	snapshots, err := filepath.Glob(filepath.Join(away, "chapter", "*", "snapshot"))
+	if err != nil || len(snapshots) < 4 {
+		t.Fatalf("%q, %v", snapshots, err)
+	}
+	damage := func(file string) {
+		t.Helper()
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replace(t, file, audittest.Flip(5000)(data))
+	}
+	good := len(snapshots) - 3 // of which the newest is to be taken
+	damage(snapshots[good+2])
+	if err := os.Remove(snapshots[good+1]); err != nil {
+		t.Fatal(err)
+	}
+	rebuild := func() (*offline.Archived, string, error) {
+		t.Helper()
+		data := filepath.Join(t.TempDir(), "atm-data")
+		keysOf(t, h.Data, data)
+		done, err := offline.Folder{Data: data, Archive: away}.RebuildFrom(t.Context(),
+			daemontest.Discard)
+		return done, data, err
+	}
+	done, data, err := rebuild()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizeOf := func(chapter int) int64 {
+		t.Helper()
+		size, err := strconv.ParseInt(filepath.Base(filepath.Dir(snapshots[chapter])), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return size
+	}
+	if done.Snapshot < sizeOf(good-1) || done.Snapshot >= sizeOf(good) {
+		t.Errorf("the snapshot had seen %d entries, its chapter has %d", done.Snapshot,
+			sizeOf(good))
+	}
+	after, _ := everything(t, data)
+	operatorAnew := cmpopts.IgnoreFields(vault.Records{}, "Certificates", "Revocations")
+	if diff := gocmp.Diff(before.Records, after.Records, operatorAnew) +
+		gocmp.Diff(before.Requests, after.Requests); diff != "" {
+		t.Errorf("it is another one: %s", diff)
+	}
+	for _, file := range snapshots[:good+1] {
+		damage(file)
+	}
+	if _, _, err := rebuild(); !errors.Is(err, audit.ErrDiffers) {
+		t.Errorf("without a good snapshot: %v", err)
 	}
 }

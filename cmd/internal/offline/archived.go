@@ -2,6 +2,7 @@ package offline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,8 +128,8 @@ type Archived struct {
 }
 
 // RebuildFrom makes the vault of a data folder of which nothing but keys is left, from the newest
-// snapshot in f.Archive and the entries of the log after it. If the folder still has a published
-// log that goes further, what that has counts as well. It publishes the log again.
+// good snapshot in f.Archive and the entries of the log after it. If the folder still has a
+// published log that goes further, what that has counts as well. It publishes the log again.
 func (f Folder) RebuildFrom(ctx context.Context, log *slog.Logger) (*Archived, error) {
 	r := rebuilding{folder: f, log: log, done: &Archived{Archive: f.Archive}}
 	if err := r.open(ctx); err != nil {
@@ -159,9 +160,11 @@ type rebuilding struct {
 	key     datadir.VaultKey
 	signer  *checkpoint.Signer
 	archive *archive.Archive
-	whole   *audit.Log // archived and published
-	taken   retention.Taken
-	done    *Archived
+
+	archived *audit.Log // up to the newest chapter
+	whole    *audit.Log // archived and published
+	taken    retention.Taken
+	done     *Archived
 }
 
 // open looks at what there is, and verifies it. It changes nothing but the configuration of a
@@ -220,10 +223,7 @@ func (r *rebuilding) verify(ctx context.Context) (err error) {
 	if err := r.outdated(ctx, files); err != nil {
 		return err
 	}
-	if r.taken, err = retention.Find(ctx, archived, chapter.Size); err != nil {
-		return err
-	}
-	r.done.Snapshot, r.done.Found = r.taken.Size, r.whole.Size
+	r.archived, r.done.Found = archived, r.whole.Size
 	return r.configure(r.signer.Origin())
 }
 
@@ -325,7 +325,7 @@ func (r *rebuilding) restore(ctx context.Context) error {
 		return err
 	}
 	fetched := filepath.Join(r.dir.Snapshots(), "fetched.db")
-	if err := retention.Fetch(ctx, r.archive, r.taken.Chapter, r.taken.Sum, fetched); err != nil {
+	if err := r.fetch(ctx, fetched); err != nil {
 		return err
 	}
 	snapshot, err := openSnapshot(fetched, r.key)
@@ -349,6 +349,38 @@ func (r *rebuilding) restore(ctx context.Context) error {
 		return err
 	}
 	return durable.Rename(part, r.dir.Vault())
+}
+
+// fetch fetches the newest snapshot that is the one the log names. The entries after an earlier one
+// come to the same.
+func (r *rebuilding) fetch(ctx context.Context, to string) error {
+	sizes, err := r.archive.Sizes(ctx)
+	if err != nil {
+		return err
+	}
+	var unusable error
+	for _, size := range slices.Backward(sizes) {
+		if size > r.archived.Size { // written since
+			continue
+		}
+		if r.taken, err = retention.Find(ctx, r.archived, size); err == nil {
+			err = retention.Fetch(ctx, r.archive, size, r.taken.Sum, to)
+		}
+		var file *audit.FileError
+		switch {
+		case err == nil:
+			r.done.Snapshot = r.taken.Size
+			return nil
+		case errors.Is(err, audit.ErrDiffers), errors.Is(err, fs.ErrNotExist),
+			errors.Is(err, durable.ErrNotRegular), errors.As(err, &file):
+			unusable = cmp.Or(unusable, err) // of the newest
+			r.log.WarnContext(ctx, "a snapshot cannot be used: looking for an earlier one",
+				slog.Any("error", err))
+		default:
+			return err
+		}
+	}
+	return unusable
 }
 
 // fill fills an empty vault with what the snapshot and the entries after it come to, and with the
