@@ -146,6 +146,9 @@ func Retire(data string) error {
 // offline. No running program needs it.
 func ExportRoot(data, file string) error {
 	certFile, keyFile := datadir.At(data).RootCA()
+	if !datadir.Exists(keyFile) {
+		return ErrNoRootKey
+	}
 	if _, err := certs.LoadAuthority(certFile, keyFile); err != nil {
 		return err
 	}

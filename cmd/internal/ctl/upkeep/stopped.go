@@ -224,8 +224,12 @@ func rekeyCommand(env *ctl.Env) *cobra.Command {
 			"stopped",
 		Long: `Replace keys/vault.key, and seal the secrets in the database with the new key. Copy the new
 file to every replica before you start it.`,
-	}, cobra.NoArgs, func(ctx context.Context, _ *ctl.Env, on offline.Folder, _ []string) error {
-		return on.Rekey(ctx)
+	}, cobra.NoArgs, func(ctx context.Context, env *ctl.Env, on offline.Folder, _ []string) error {
+		if err := on.Rekey(ctx); err != nil {
+			return err
+		}
+		return env.Tell(map[string]bool{"rekeyed": true}, "keys/vault.key is new; copy it to "+
+			"every replica\n")
 	})
 }
 
@@ -237,8 +241,18 @@ func passphraseCommand(env *ctl.Env) *cobra.Command {
 		Long: `Seal keys/vault.key with a passphrase of at least 15 characters, or with --remove take the
 seal away. A server with a sealed key needs --vault-passphrase-file, or a terminal to ask
 for the passphrase.`,
-	}, cobra.NoArgs, func(ctx context.Context, _ *ctl.Env, on offline.Folder, _ []string) error {
-		return setPassphrase(ctx, on, newFile, remove)
+	}, cobra.NoArgs, func(ctx context.Context, env *ctl.Env, on offline.Folder, _ []string) error {
+		if remove && newFile != "" {
+			return exit.Usagef("--remove and --new-passphrase-file exclude each other")
+		}
+		if err := setPassphrase(ctx, on, newFile, remove); err != nil {
+			return err
+		}
+		state := "sealed with the passphrase"
+		if remove {
+			state = "not sealed"
+		}
+		return env.Tell(map[string]bool{"sealed": !remove}, "keys/vault.key is %s\n", state)
 	})
 	cmd.Flags().StringVar(&newFile, "new-passphrase-file", "", "`file` with the new "+
 		"passphrase; - for standard input")

@@ -31,8 +31,11 @@ func rotateCommand(env *ctl.Env) *cobra.Command {
 are sealed again in the background. Earlier backups have the old keys.`,
 		Args: exit.Args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := env.Call(cmd.Context(), string(atm.VaultRotate))
-			return err
+			if _, err := env.Call(cmd.Context(), string(atm.VaultRotate)); err != nil {
+				return err
+			}
+			return env.Tell(map[string]bool{"rotated": true}, "keys/vault.key and the data key "+
+				"are new; earlier backups open with the old ones\n")
 		},
 	}
 }
