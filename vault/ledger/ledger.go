@@ -91,7 +91,7 @@ type Ledger struct {
 	done     chan struct{} // closed when the last answer has left
 
 	deciding, ending stage
-	ahead            atomic.Int32 // groups that endLoop has not ended yet
+	ahead            pipe
 
 	last int   // size of the last group; of the committer
 	most bound // of the committer
@@ -104,6 +104,18 @@ type end struct {
 	once   sync.Once
 	err    error         // why; set before failed is closed
 	failed chan struct{} // closed when the ledger is poisoned
+}
+
+// A pipe has the groups that endLoop is to end, in order.
+type pipe struct {
+	groups chan *group
+	n      atomic.Int32 // groups that have not ended yet
+}
+
+func (p *pipe) add(g *group) {
+	p.n.Add(1)
+	g.taken = make(chan struct{})
+	p.groups <- g
 }
 
 // A stage of a commit knows since when a commit is in it; nil for none.
@@ -149,6 +161,7 @@ func New(cfg Config) *Ledger {
 	l := &Ledger{
 		cfg:   cfg,
 		queue: make(chan *pending, maxQueue),
+		ahead: pipe{groups: make(chan *group, maxAhead)},
 		done:  make(chan struct{}),
 
 		denials:  flood.NewDenials(),
@@ -259,9 +272,8 @@ func (g *group) keys() vault.Keys {
 }
 
 func (l *Ledger) commitLoop() {
-	groups := make(chan *group, maxAhead)
-	go l.endLoop(groups)
-	defer close(groups)
+	go l.endLoop()
+	defer close(l.ahead.groups)
 	for first := range l.queue {
 		g := &group{batch: l.gather([]*pending{first}), grows: true}
 		if l.Err() != nil {
@@ -271,10 +283,8 @@ func (l *Ledger) commitLoop() {
 		l.deciding.enter()
 		switch {
 		case !l.commit(g):
-		case len(l.queue) > 0 || l.ahead.Load() > 0:
-			l.ahead.Add(1)
-			g.taken = make(chan struct{})
-			groups <- g
+		case len(l.queue) > 0 || l.ahead.n.Load() > 0:
+			l.ahead.add(g)
 			if len(g.batch) < l.most.most { // until endLoop takes it, more can come together
 				<-g.taken
 			}
@@ -286,14 +296,14 @@ func (l *Ledger) commitLoop() {
 }
 
 // endLoop lets answers leave when they are durable.
-func (l *Ledger) endLoop(groups <-chan *group) {
+func (l *Ledger) endLoop() {
 	defer close(l.done)
-	for g := range groups {
+	for g := range l.ahead.groups {
 		close(g.taken)
 		l.ending.enter()
 		l.end(g)
 		l.ending.leave()
-		l.ahead.Add(-1)
+		l.ahead.n.Add(-1)
 	}
 }
 
@@ -454,10 +464,7 @@ func (l *Ledger) tellBroken(err error) {
 // of one of them.
 func (l *Ledger) commitApart(batch []*pending) {
 	for _, p := range batch {
-		alone := &group{batch: []*pending{p}}
-		if l.commit(alone) {
-			l.end(alone)
-		}
+		l.commitPart([]*pending{p})
 	}
 }
 
@@ -467,10 +474,19 @@ func (l *Ledger) commitHalves(batch []*pending) {
 	half := (len(batch) + 1) / 2
 	l.most.cut(half)
 	for part := range slices.Chunk(batch, half) {
-		g := &group{batch: part}
-		if l.commit(g) {
-			l.end(g)
-		}
+		l.commitPart(part)
+	}
+}
+
+// commitPart commits a part of a group. Groups that are decided before it end before it.
+func (l *Ledger) commitPart(batch []*pending) {
+	g := &group{batch: batch}
+	switch {
+	case !l.commit(g):
+	case l.ahead.n.Load() > 0:
+		l.ahead.add(g)
+	default:
+		l.end(g)
 	}
 }
 
