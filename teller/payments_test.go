@@ -250,3 +250,19 @@ func TestAgreementsOfAnAccountAreBounded(t *testing.T) {
 		t.Errorf("%d mandates are listed", len(records))
 	}
 }
+
+func TestNoticeIsKeptWithoutTheSpaceAroundIt(t *testing.T) {
+	b := newBank(t)
+	owner := b.caller("user:alice", atm.Customer)
+	account := text(string(b.open(owner.Subject, 0)))
+	long := strings.Repeat(" ", 300)
+	for _, left := range []string{"hi\n", "\u2028hi", "\r\n\thi\u0085", long + "hi"} {
+		if s := b.do(owner, atm.Notify, account, text(left)); s.Code != atm.OK {
+			t.Errorf("%q: %s %s", left, s.Code, s.Reason)
+		}
+		page := b.do(owner, atm.Notices, account).Result.(atm.Record)
+		if kept := page.Get("entries").([]atm.Record)[0].Get("text"); kept != "hi" {
+			t.Errorf("%q is kept as %q", left, kept)
+		}
+	}
+}

@@ -164,6 +164,7 @@ func note(in *Input) (vault.Rule, error) {
 	case no != nil:
 		return no, nil
 	}
+	in.Understood(1, text) // space around it may be line ends, or longer than an entry has whole
 	return vault.Note{Party: in.Party(), Account: account, Creditor: in.Caller.Subject}, nil
 }
 
