@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"example.com/atm/audit"
@@ -216,6 +217,27 @@ func TestObjectWithOtherContentIsNamed(t *testing.T) {
 		if _, err := a.Newest(t.Context()); !errors.Is(err, archive.ErrEmpty) {
 			t.Errorf("%s: a chapter is complete, %v", name, err)
 		}
+	}
+}
+
+// unreadable is the content of a file that the disk does not give back.
+type unreadable struct{}
+
+func (unreadable) ReadAt([]byte, int64) (int, error) { return 0, syscall.EIO }
+
+func TestContentThatCannotBeReadIsNoConflict(t *testing.T) {
+	t.Parallel()
+	l, dir := audittest.Publish(t, 600)
+	folder := archive.NewFolder(t.TempDir())
+	err := folder.Put(t.Context(), archive.SnapshotName(600), archive.Bytes(snapshot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := draft(l, dir)
+	d.Snapshot = archive.Content{ReaderAt: unreadable{}, Size: int64(len(snapshot))}
+	_, err = archive.New(folder).Write(t.Context(), d)
+	if !errors.Is(err, syscall.EIO) || errors.Is(err, archive.ErrConflict) {
+		t.Errorf("%v", err)
 	}
 }
 

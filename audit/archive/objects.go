@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"os"
 
@@ -97,7 +98,10 @@ type comparison struct {
 // Write implements io.Writer.
 func (c *comparison) Write(b []byte) (int, error) {
 	want := make([]byte, len(b))
-	n, _ := c.with.ReadAt(want, c.at)
+	n, err := c.with.ReadAt(want, c.at)
+	if err != nil && err != io.EOF { // the content is shorter
+		return 0, fmt.Errorf("what is to be archived: %w", err)
+	}
 	c.differs = c.differs || !bytes.Equal(b, want[:n])
 	c.at += int64(len(b))
 	return len(b), nil
