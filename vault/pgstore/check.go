@@ -149,7 +149,8 @@ func (c *checker) versions(ctx context.Context, tx pgx.Tx) error {
 		index   int64 // in the journal
 	}
 	scan := func(row pgx.Row) (v version, err error) {
-		return v, row.Scan(&v.account, &v.number, &v.index)
+		err = row.Scan(&v.account, &v.number, &v.index)
+		return v, err
 	}
 	for from := c.base.Index; from < c.size; from += journal.AtOnce {
 		to := min(from+journal.AtOnce, c.size)

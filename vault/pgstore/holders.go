@@ -54,7 +54,10 @@ func sealOld(ctx context.Context, s *Store) error {
 	ctx, cancel := context.WithTimeout(ctx, database.ReadWithin)
 	defer cancel()
 	const unsealed = "SELECT name, holder FROM accounts WHERE holder <> '' ORDER BY name"
-	scan := func(row pgx.Row) (n named, err error) { return n, row.Scan(&n.account, &n.name) }
+	scan := func(row pgx.Row) (n named, err error) {
+		err = row.Scan(&n.account, &n.name)
+		return n, err
+	}
 	if found, err := database.List(ctx, s.db, scan, unsealed+" LIMIT 1"); len(found) == 0 {
 		return database.Explain(err)
 	}

@@ -188,7 +188,8 @@ func Ask[A any](ctx context.Context, c *http.Client, url string, question any) (
 	if err != nil {
 		return answer, err
 	}
-	return answer, json.Unmarshal(text, &answer)
+	err = json.Unmarshal(text, &answer)
+	return answer, err
 }
 
 // answered reads the body of an answer.

@@ -146,7 +146,10 @@ const runningSQL = `SELECT name FROM replicas
 	WHERE renewed > clock_timestamp() - make_interval(secs => $1) AND id <> $2
 	ORDER BY name LIMIT 100`
 
-func scanName(row pgx.Row) (name string, err error) { return name, row.Scan(&name) }
+func scanName(row pgx.Row) (name string, err error) {
+	err = row.Scan(&name)
+	return name, err
+}
 
 // Running returns the names of the replicas that run, this one too, of many the first hundred.
 func (r *Replicas) Running(ctx context.Context) ([]string, error) {

@@ -35,7 +35,8 @@ func (r *Replicas) Rollbacks(ctx context.Context) ([]Rollback, error) {
 	ctx, cancel := context.WithTimeout(ctx, database.RoundTrip)
 	defer cancel()
 	told, err := database.List(ctx, r.db, func(row pgx.Row) (told Rollback, err error) {
-		return told, row.Scan(&told.Replica, &told.Size)
+		err = row.Scan(&told.Replica, &told.Size)
+		return told, err
 	}, "SELECT replica, size FROM rollbacks ORDER BY size DESC, replica LIMIT 100")
 	return told, database.Explain(err)
 }
