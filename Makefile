@@ -63,9 +63,8 @@ others:
 
 # With the tag pkcs11 the keys of tokens and of the log are in SoftHSM. With fips140=only,
 # whatever FIPS 140 does not allow fails.
-TAGGED := ./cmd/internal/hsm ./cmd/internal/daemon
 tags:
-	CGO_ENABLED=1 $(GO) vet -race -tags pkcs11 $(TAGGED) && $(RACE) -tags pkcs11 -timeout 25m ./cmd/internal/daemon -run TestModule
+	CGO_ENABLED=1 $(GO) vet -race -tags pkcs11 ./cmd/internal/hsm && $(RACE) -tags pkcs11 -timeout 25m ./cmd/internal/daemon -run TestModule
 	GODEBUG=fips140=only $(TEST) -short -timeout 25m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
 
 # With ATM_DATABASE=dynamodb the database is a table of DynamoDB. The rest of it is in soak.
@@ -87,7 +86,8 @@ check: tools
 FORMATTED = unformatted=$$($(TOOLS)/gofumpt -l .); \
 	if [ -n "$$unformatted" ]; then echo "gofumpt would change:"; echo "$$unformatted"; exit 1; fi
 
-# What is for other systems is type-checked here; the test of the release compiles its programs.
+# What is for other systems is type-checked; of programs, one is linked for macOS here, and those
+# for Windows by the test of the release.
 lint: tools
 	$(GO) vet ./...
 	@$(FORMATTED)
@@ -95,6 +95,7 @@ lint: tools
 	$(TEST) . -run 'TestImports|TestForbidden|TestLines|TestWords'
 	$(GO) run ./internal/portable darwin/arm64 windows/amd64
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./internal/durable ./internal/machine ./internal/owner
+	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/atmclient
 
 # The versions in tools.mod. They are built rather than run by "go tool",
 # because staticcheck would look for our packages in tools.mod then.
@@ -159,12 +160,13 @@ build:
 	$(GO) build -ldflags="-s -w" -o bin/ ./cmd/...
 
 soak: DEBIAN += patroni etcd-server firefox-esr
-soak: packages
+soak: packages release-tools
 	ATM_SOAK=1 $(GO) test ./cmd -v -timeout 3h -run 'TestKilledServerKeepsWhatItAnswered|TestPowerCutKeepsWhatWasAnswered|TestFullDiskIsUnavailableUntilThereIsSpace|TestHistories|TestKilledPrimaryLosesNothing|TestMemoryIsBounded|TestRollingRestartFailsNoCall|TestStandbyThatLags|TestLaggingStandby|TestDamagedVaultsAreRefused|TestPatroniFailoverKeepsWhatWasAnswered|InFirefox|TestLogOfAHundredThousandEntries|TestKilledServerLosesNoEvent|TestReplicaTakesOverFromTheOneThatDelivers'
 	ATM_SOAK=1 $(GO) test ./cmd/attack ./cmd/internal/daemon -v -timeout 1h -run 'TestFloodOfFailedSignInsHidesNothing|TestUnknownUserTakesAsLongAsAWrongPassword|TestMovedAccountsKeepBalancesAndReceipts|TestAccountsMoveThroughEveryStore|TestRestoredServerGoesOnFromItsBackup'
 	$(GO) test ./vault/... -run KeepsTheContract -count 20 -timeout 2h
 	ATM_SOAK=1 $(GO) test ./vault/dynstore -v -timeout 1h
 	$(ON_TABLES) -timeout 1h ./cmd/attack ./cmd/internal/daemon
+	ATM_SOAK=1 $(GO) test ./deploy -v -timeout 1h -run 'TestReleaseIsReproducibleAndInstallable'
 	ATM_SOAK=1 $(GO) test ./vault/calendar ./teller/orders -v -timeout 1h
 	ATM_SOAK=1 $(GO) test ./audit -v -timeout 20m -run 'TestVerifiedMeansThatSignedBytesAreWhole'
 

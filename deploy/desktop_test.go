@@ -17,33 +17,37 @@ import (
 	"testing"
 )
 
-// testDesktops reads the archives with the command lines for Windows and macOS.
-func testDesktops(t *testing.T, dist string) {
+// testDesktops reads the archives with the command lines for the systems of desktops.
+func testDesktops(t *testing.T, dist, desktops string) {
 	revision := strings.TrimSpace(run(t, filepath.Dir(dist), "git", "rev-parse", "HEAD"))
 	for _, tt := range []struct {
-		name, suffix, goos, goarch string
-		files                      map[string][]byte
-		check                      func(program []byte) error
+		name, packed, suffix, goos, goarch string
+		unpack                             func(t *testing.T, file string) map[string][]byte
+		check                              func(program []byte) error
 	}{
 		{
-			"atm-" + version + "-windows-amd64", ".exe", "windows", "amd64",
-			unzipped(t, filepath.Join(dist, "atm-"+version+"-windows-amd64.zip")), isWindows,
+			"atm-" + version + "-windows-amd64", ".zip", ".exe", "windows", "amd64", unzipped,
+			isWindows,
 		},
 		{
-			"atm-" + version + "-macos-arm64", "", "darwin", "arm64",
-			untar(t, filepath.Join(dist, "atm-"+version+"-macos-arm64.tar.gz")), isMac,
+			"atm-" + version + "-macos-arm64", ".tar.gz", "", "darwin", "arm64", untar,
+			isMac,
 		},
 	} {
+		if !strings.Contains(desktops, tt.goos+"/"+tt.goarch) {
+			continue
+		}
+		files := tt.unpack(t, filepath.Join(dist, tt.name+tt.packed))
 		for _, file := range []string{
 			"LICENSE", "doc/README.md", "doc/docs/reference/atmctl.md", "doc/licenses/go/LICENSE",
 			"completion/bash/atmctl", "completion/zsh/_atmclient",
 		} {
-			if len(tt.files[tt.name+"/"+file]) == 0 {
+			if len(files[tt.name+"/"+file]) == 0 {
 				t.Errorf("%s has no %s", tt.name, file)
 			}
 		}
 		for _, program := range []string{"atmclient", "atmctl"} {
-			text := tt.files[tt.name+"/bin/"+program+tt.suffix]
+			text := files[tt.name+"/bin/"+program+tt.suffix]
 			if err := tt.check(text); err != nil {
 				t.Errorf("%s of %s: %v", program, tt.name, err)
 				continue
