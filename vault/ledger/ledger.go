@@ -482,6 +482,8 @@ func (l *Ledger) commitHalves(batch []*pending) {
 func (l *Ledger) commitPart(batch []*pending) {
 	g := &group{batch: batch}
 	switch {
+	case l.Err() != nil:
+		g.refuse(reasonStopping)
 	case !l.commit(g):
 	case l.ahead.n.Load() > 0:
 		l.ahead.add(g)

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -25,11 +26,16 @@ type unwilling struct {
 
 const commands = 3 // all of the test
 
+// together reports whether a commit has the commands in it that are about b and c.
+func together(keys vault.Keys) bool {
+	return slices.Contains(keys.Users, "user:b") && slices.Contains(keys.Users, "user:c")
+}
+
 // Commit implements vault.Store.
 func (s *unwilling) Commit(ctx context.Context, keys vault.Keys,
 	decide func(*vault.Books) error,
 ) (func() error, error) {
-	if slices.Contains(keys.Users, "user:b") && slices.Contains(keys.Users, "user:c") {
+	if together(keys) {
 		return nil, vault.ErrRefused
 	}
 	durable, err := s.Store.Commit(ctx, keys, decide)
@@ -40,6 +46,16 @@ func (s *unwilling) Commit(ctx context.Context, keys vault.Keys,
 		close(s.last)
 	}
 	return durable, err
+}
+
+// add adds a user.
+func add(subject string) vault.Command {
+	return vault.Command{
+		Operation: atm.UserAdd, Caller: &atm.Caller{},
+		Rule: vault.People(people.Enrol{
+			Subject: subject, Roles: []atm.Role{atm.Customer}, Result: "",
+		}),
+	}
 }
 
 // TestWhatIsCommittedApartFollowsWhatCameBefore has a store refuse a group while the group before
@@ -71,14 +87,7 @@ func TestWhatIsCommittedApartFollowsWhatCameBefore(t *testing.T) {
 			}
 		},
 	})
-	begin := func(subject string) ledger.Reply {
-		return l.Begin(t.Context(), vault.Command{
-			Operation: atm.UserAdd, Caller: &atm.Caller{},
-			Rule: vault.People(people.Enrol{
-				Subject: subject, Roles: []atm.Role{atm.Customer}, Result: "",
-			}),
-		})
-	}
+	begin := func(subject string) ledger.Reply { return l.Begin(t.Context(), add(subject)) }
 	want := []string{"user:a", "user:b", "user:c"}
 	replies := []ledger.Reply{begin(want[0])}
 	<-asks
@@ -95,5 +104,56 @@ func TestWhatIsCommittedApartFollowsWhatCameBefore(t *testing.T) {
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("told of %q, want %q", told, want)
+	}
+}
+
+// A breaking store refuses several commands together, and does not know what became of one.
+type breaking struct{ vault.Store }
+
+var errOutcome = errors.New("the connection was lost")
+
+// Commit implements vault.Store.
+func (s breaking) Commit(ctx context.Context, keys vault.Keys, decide func(*vault.Books) error) (
+	func() error, error,
+) {
+	switch {
+	case together(keys):
+		return nil, vault.ErrRefused
+	case slices.Contains(keys.Users, "user:b"):
+		return nil, errOutcome
+	}
+	return s.Store.Commit(ctx, keys, decide)
+}
+
+// TestNothingIsCommittedApartAfterAnUnknownOutcome has a store refuse a group, and lose the first
+// of its commands.
+func TestNothingIsCommittedApartAfterAnUnknownOutcome(t *testing.T) {
+	store, err := boltstore.Create(filepath.Join(t.TempDir(), "vault.db"), make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	asks, admitted := make(chan bool), make(chan bool)
+	once := sync.OnceFunc(func() { asks <- true; <-admitted })
+	l := ledger.New(ledger.Config{
+		Store: breaking{store}, Signer: vaulttest.NewSigner(t),
+		Admit: func() error { once(); return nil }, // the first commit waits for the test
+	})
+	replies := []ledger.Reply{l.Begin(t.Context(), add("user:a"))}
+	<-asks
+	for _, subject := range []string{"user:b", "user:c"} { // together
+		replies = append(replies, l.Begin(t.Context(), add(subject)))
+	}
+	admitted <- true
+	for i, want := range []atm.Code{atm.OK, atm.OutcomeUnknown, atm.Unavailable} {
+		if s := replies[i](); s.Code != want {
+			t.Errorf("command %d: %+v, want %s", i, s, want)
+		}
+	}
+	if err := l.Close(); !errors.Is(err, errOutcome) {
+		t.Errorf("the ledger ended by %v", err)
+	}
+	if users, err := store.Users(t.Context()); len(users) != 1 || err != nil {
+		t.Errorf("%d users, %v", len(users), err)
 	}
 }
