@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"example.com/atm/cmd/internal/exit"
@@ -105,6 +106,10 @@ func isStraight(path string, fresh bool) (bool, error) {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		folder := filepath.Dir(path)
+		if _, err := os.Stat(folder); err != nil {
+			return false, exit.Usagef("%s: there is no folder %s", path, folder)
+		}
 		return false, nil
 	case err != nil:
 		return false, exit.Usagef("%w", err)

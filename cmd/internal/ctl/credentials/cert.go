@@ -145,6 +145,9 @@ func issueCertificate(ctx context.Context, env *ctl.Env, subject, out string,
 	if _, err := os.Lstat(files.Key); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists; choose another folder", files.Key)
 	}
+	if err := durable.MkdirAll(out, 0o700); err != nil {
+		return err
+	}
 	for _, file := range []string{files.CA, files.Cert} {
 		if err := output.Check(file); err != nil {
 			return err
@@ -164,9 +167,6 @@ func issueCertificate(ctx context.Context, env *ctl.Env, subject, out string,
 	}
 	// Store the key before the certificate exists: a certificate whose key is lost is useless,
 	// and valid.
-	if err := durable.MkdirAll(out, 0o700); err != nil {
-		return err
-	}
 	if err := durable.CreateFile(files.Key, text, 0o600); err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -128,6 +127,9 @@ func enrollWithCode(ctx context.Context, env *ctl.Env, e enrolment) error {
 	if _, err := os.Lstat(files.Cert); !errors.Is(err, fs.ErrNotExist) {
 		return exit.Usagef("%s exists; choose another folder", files.Cert)
 	}
+	if err := durable.MkdirAll(e.out, 0o700); err != nil {
+		return err
+	}
 	if err := output.Check(files.CA); err != nil {
 		return err
 	}
@@ -190,9 +192,6 @@ func enrolmentRequest(files client.Files) ([]byte, error) {
 		return nil, err
 	}
 	if text, err = certs.EncodeKey(key); err != nil {
-		return nil, err
-	}
-	if err := durable.MkdirAll(filepath.Dir(files.Key), 0o700); err != nil {
 		return nil, err
 	}
 	if err := durable.CreateFile(files.Key, text, 0o600); err != nil {
