@@ -2,6 +2,7 @@ package bookings
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -56,12 +57,27 @@ func (in *Input) Named() []audit.Arg {
 		switch {
 		case p.Hashed:
 			text = in.Holders.Hash(account, text)
+		case p.URL:
+			text = withoutUser(text)
 		case p.Name == "account":
 			account = text
 		}
 		args = append(args, audit.Arg{Name: p.Name, Value: text})
 	}
 	return args
+}
+
+// withoutUser leaves a user name and a password out of a URL. Such a URL is refused, but the entry
+// about that stays for ever.
+func withoutUser(text string) string {
+	at := strings.LastIndexByte(text, '@')
+	if at < 0 {
+		return text
+	}
+	if u, err := url.Parse(text); err == nil && u.User == nil && u.Opaque == "" {
+		return text // it is in the path
+	}
+	return "…" + text[at:]
 }
 
 // appendMembers adds the members that a parameter has as arguments of their own. The others are of

@@ -49,7 +49,7 @@ var feed = []Method{
 				Example: text("bookkeeping"),
 			},
 			{
-				Name: "url", Kinds: words,
+				Name: "url", Kinds: words, URL: true,
 				Help: "https, without a user name. It stands in the audit log, so it has no " +
 					"secret in it: events are signed.",
 				Example: text("https://books.example.com/atm"),

@@ -38,6 +38,7 @@ type Param struct {
 	Optional bool
 	Secret   bool // never in the audit log
 	Hashed   bool // in the audit log as a keyed hash: it has the name of a holder
+	URL      bool // in the audit log without a user name and a password
 	Help     string
 
 	// Members are the members of a struct, and the kinds of each. In the audit log they stand

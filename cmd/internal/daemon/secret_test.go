@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/atm"
 	"example.com/atm/audit"
 	"example.com/atm/cmd/internal/daemontest"
 )
@@ -118,5 +119,54 @@ func TestSecretGetsTokensAlone(t *testing.T) {
 		return e.Caller != nil && e.Caller.Method == "secret" && e.Caller.User == "user:alice"
 	}); n != 2 {
 		t.Errorf("%d entries of tokens by secret, not 2", n)
+	}
+}
+
+// TestPasswordInARefusedURLIsInNoEntry has callers name URLs with a password, which are refused in
+// every way. An address with the same sign in its path is recorded as it is.
+func TestPasswordInARefusedURLIsInNoEntry(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2"
+	h := daemontest.Start(t, nil)
+	demo, operator := h.As(t, "demo"), h.As(t, "operator")
+	mine := map[string]any{"account": "100"}
+	daemontest.Must(t)(operator.Call(t.Context(), "admin.user.add", "user:till", "teller",
+		daemontest.AliceSecret))
+	for _, url := range []string{
+		"https://books:" + secret + "@books.example/atm", "https://" + secret + "@books.example",
+		"https://books:" + secret + "/x@books.example/@me", "books:" + secret + "@books.example",
+	} {
+		if a, err := demo.Call(t.Context(), "feed.add", "books", url, mine); err != nil || a.OK() {
+			t.Errorf("%s: %+v, %v", url, a, err)
+		}
+		a, err := byPassword(t, h, "till").Call(t.Context(), "feed.add", "books", url)
+		if err != nil || a.Code != atm.PermissionDenied {
+			t.Errorf("a teller: %+v, %v", a, err)
+		}
+		if _, err := demo.Call(t.Context(), "feed.add", "books", url, "mine"); err == nil {
+			t.Error("a parameter of another kind is no fault")
+		}
+	}
+	const path = "https://books.example/@atm"
+	daemontest.Must(t)(demo.Call(t.Context(), "feed.add", "books", path, mine))
+	refused, made := 0, 0
+	for _, e := range h.Entries(t) {
+		if e.Operation != "feed.add" {
+			continue
+		}
+		for _, arg := range e.Args {
+			if strings.Contains(arg.Value, secret) {
+				t.Errorf("an entry has %s=%s", arg.Name, arg.Value)
+			}
+			if arg.Name == "url" && strings.HasPrefix(arg.Value, "…@books.example") {
+				refused++
+			}
+			if arg.Value == path {
+				made++
+			}
+		}
+	}
+	if refused != 9 || made != 1 {
+		t.Errorf("%d refused and %d made are recorded as they are to be", refused, made)
 	}
 }
