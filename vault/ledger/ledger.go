@@ -59,6 +59,8 @@ type Config struct {
 
 // A Commit is what a group of commands did together.
 type Commit struct {
+	First vault.JournalIndex // of its entries
+
 	Operations int           // how many commands shared it
 	Replays    int           // of them, those that were answered before
 	Users      []people.User // those that became known or changed
@@ -417,6 +419,7 @@ func (l *Ledger) commit(g *group) bool {
 			return err
 		}
 		if c := b.Changes(); c != nil {
+			g.outcome.First = c.First
 			g.outcome.Users, g.outcome.Revocations = c.Users, c.Revocations
 			g.outcome.Orders, g.outcome.Feeds = c.Orders, len(c.Feeds) > 0
 		}

@@ -274,6 +274,9 @@ func (s *Server) beforeCommit() error {
 // afterCommit is called after each commit.
 func (s *Server) afterCommit(c ledger.Commit) {
 	roster.Learn(s.directory, c.Users, c.Revocations)
+	if s.accounts.replica != nil {
+		s.accounts.replica.Committed(c)
+	}
 	s.installation.metrics.Committed(c.Operations, c.Replays)
 	s.orders.Committed(c)
 	s.feed.Committed(c)

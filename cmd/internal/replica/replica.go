@@ -53,6 +53,10 @@ type news struct {
 	size    vault.JournalIndex // guarded by mu: known size of the journal
 	learned time.Time          // guarded by mu: when the database was last asked
 	renewed time.Time          // guarded by mu: when there was last a change
+
+	// own is where the changes of this server begin that others may have followed; one more, so
+	// that 0 is for none.
+	own atomic.Int64
 }
 
 // health is the result of the last request to the database.
@@ -188,10 +192,24 @@ func (r *Replica) learn(ctx context.Context, since time.Time) {
 	}
 }
 
+// Committed is told of a commit of this server, after its changes were applied. What another
+// server changed after it may have been applied before, and is asked for once more.
+func (r *Replica) Committed(c ledger.Commit) {
+	if len(c.Users)+len(c.Revocations) > 0 {
+		r.news.own.CompareAndSwap(0, int64(c.First)+1) // commits come in order
+	}
+}
+
 // ask asks the database for changes. The caller holds news.mu.
 func (r *Replica) ask(ctx context.Context) {
-	begun := time.Now()
-	news, err := r.Store.Since(ctx, r.news.size)
+	begun, since, own := time.Now(), r.news.size, r.news.own.Swap(0)
+	if own > 0 {
+		since = min(since, vault.JournalIndex(own-1))
+	}
+	news, err := r.Store.Since(ctx, since)
+	if own > 0 && (err != nil || ctx.Err() != nil) {
+		r.news.own.Store(own)
+	}
 	if ctx.Err() != nil {
 		return
 	}
