@@ -372,6 +372,9 @@ func (s *Server) serveRPC(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer release()
+	if text, ok := structuredKey(in.key); ok { // as with JSON; any other key stands for itself
+		in.key = text
+	}
 	// A request that has arrived completely is carried out even if its caller disconnects.
 	s.rpc.ServeCall(w, r.WithContext(context.WithoutCancel(r.Context())), in)
 }

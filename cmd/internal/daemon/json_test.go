@@ -132,8 +132,8 @@ func TestBadRequestsOfJSONAreRefused(t *testing.T) {
 	}
 }
 
-// TestFacesShareRequestIds sends one intention by XML-RPC, by JSON with a parameter, and by JSON
-// with a header: it happens once.
+// TestFacesShareRequestIds sends one intention by XML-RPC and by JSON, each with a parameter and
+// with a header in both of its forms: it happens once.
 func TestFacesShareRequestIds(t *testing.T) {
 	t.Parallel()
 	h := daemontest.Start(t, nil)
@@ -153,6 +153,12 @@ func TestFacesShareRequestIds(t *testing.T) {
 			t.Errorf("%s: %s %v", ask.body, resp.Status, dict)
 		}
 	}
+	for _, key := range []string{"one id", `"one id"`} {
+		_, text := h.Post(t, c, daemontest.Call("deposit", "100", "5"), header("Idempotency-Key", key))
+		if !strings.Contains(text, first.Receipt) {
+			t.Errorf("%s by XML-RPC: %s", key, text)
+		}
+	}
 	resp, dict := h.PostJSON(t, c, "deposit", `{"account":100,"amount":6}`,
 		header("Idempotency-Key", "one id"))
 	if resp.StatusCode != http.StatusConflict || dict["code"] != "IDEMPOTENCY_CONFLICT" {
@@ -161,7 +167,7 @@ func TestFacesShareRequestIds(t *testing.T) {
 	replays := daemontest.Count(h.Entries(t), func(e *audit.Entry) bool {
 		return e.Operation == atm.Deposit && e.ReplayOf >= 0
 	})
-	if replays != 4 {
+	if replays != 6 {
 		t.Errorf("%d replays are recorded", replays)
 	}
 }
