@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -197,6 +198,9 @@ func (m *Monitor) copy(ctx context.Context, log *audit.Log) (bool, error) {
 	}
 	bring := m.copier.Publish
 	if !m.begun {
+		if err := m.readable(ctx); err != nil {
+			return false, err
+		}
 		bring = m.copier.Recover // holds what is there against the log first
 	}
 	err := bring(ctx)
@@ -218,6 +222,23 @@ func (m *Monitor) copy(ctx context.Context, log *audit.Log) (bool, error) {
 		return false, nil
 	}
 	return false, err
+}
+
+// readable returns an error if there is a copy whose checkpoint cannot be read. To begin anew over
+// it would forget what was seen, and so forgive a history that was rewritten since.
+func (m *Monitor) readable(ctx context.Context) error {
+	signed, err := audit.Dir(m.cfg.Dir).ReadFile(ctx, checkpoint.File, checkpoint.MaxBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		_, err = checkpoint.Parse(signed)
+	}
+	if err != nil {
+		return fmt.Errorf("the checkpoint of the copy in %s: %w; move the folder away to begin "+
+			"anew", m.cfg.Dir, err)
+	}
+	return nil
 }
 
 // rewritten tells which entry is the first that a log changed or lost.

@@ -134,6 +134,28 @@ func TestMonitorTellsALogThatWentBackAlsoAfterARestart(t *testing.T) {
 	}
 }
 
+// TestDamagedCopyIsNotReplacedByAnotherHistory damages the checkpoint of a copy, and forks the log.
+// A new process that began anew would take the fork for the log.
+func TestDamagedCopyIsNotReplacedByAnotherHistory(t *testing.T) {
+	l := audittest.NewOf(t, 700)
+	for name, damage := range map[string]func([]byte) []byte{
+		"empty":    func([]byte) []byte { return nil },
+		"too long": func([]byte) []byte { return make([]byte, checkpoint.MaxBytes+1) },
+		"no size":  func(b []byte) []byte { return append([]byte("\n"), b...) },
+	} {
+		copy := t.TempDir()
+		newWatch(t, publish(t, l), copy, l.Signer.Keys(), 0).round(t, audittest.Time)
+		audittest.Edit(t, copy, checkpoint.File, damage)
+		w := newWatch(t, publish(t, l.Forked(t, 900)), copy, l.Signer.Keys(), 0)
+		for range 2 {
+			if err := w.Round(t.Context(), audittest.Time); err == nil || w.Size() != 0 ||
+				!strings.Contains(err.Error(), "the checkpoint of the copy") {
+				t.Errorf("%s: %d entries of the fork were taken, %v", name, w.Size(), err)
+			}
+		}
+	}
+}
+
 func TestMonitorTellsAChangedEntryAndATreeWithoutASignature(t *testing.T) {
 	l := audittest.NewOf(t, 700)
 	changed := publish(t, l)
