@@ -43,10 +43,10 @@ const (
 	maxFiles     = 1000
 )
 
-// folders are the folders in an archive besides the configuration and the vault.
-var folders = []string{"ca", "tls", "keys", "clients", snapshots}
+// folders are the folders in an archive besides the configuration and the vault, and snapshots is
+// one more, which increments do not have.
+var folders = []string{"ca", "tls", "keys", "clients"}
 
-// snapshots is a folder that increments do not have.
 const snapshots = "snapshots"
 
 // A Draft is an archive that is to be written.
@@ -81,10 +81,18 @@ func (d *Draft) Write(ctx context.Context, w io.Writer) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return errors.Join(a.add(copied, vaultFile), a.close())
+	if len(d.Since) == 0 { // without the lock: w may be slow, and a rotation changes no snapshot
+		if err := a.addTree(d.Dir.Root, []string{snapshots}); err != nil {
+			return err
+		}
+	}
+	if err := a.add(copied, vaultFile); err != nil {
+		return err
+	}
+	return a.close()
 }
 
-// addFolder adds everything but the vault, of which it makes a copy.
+// addFolder adds everything but the snapshots and the vault, of which it makes a copy.
 func (d *Draft) addFolder(ctx context.Context, a *archive, copied string) error {
 	d.Lock.Lock()
 	defer d.Lock.Unlock()
@@ -92,14 +100,8 @@ func (d *Draft) addFolder(ctx context.Context, a *archive, copied string) error 
 	if err != nil {
 		return err
 	}
-	kept := folders
-	if len(d.Since) > 0 {
-		kept = slices.DeleteFunc(slices.Clone(folders), func(name string) bool {
-			return name == snapshots
-		})
-	}
 	return errors.Join(a.addText(labelFile, checkpoint), a.addText(sinceFile, d.Since),
-		a.addConfig(d.Dir.Config), a.addTree(d.Dir.Root, kept))
+		a.addConfig(d.Dir.Config), a.addTree(d.Dir.Root, folders))
 }
 
 // addText adds a small file, unless it is empty.
@@ -142,7 +144,11 @@ func (a *archive) addTree(root string, names []string) error {
 			if err != nil {
 				return err
 			}
-			return a.add(path, filepath.ToSlash(inside))
+			err = a.add(path, filepath.ToSlash(inside))
+			if name == snapshots && errors.Is(err, fs.ErrNotExist) {
+				return nil // it was removed meanwhile, because no journal begins with it
+			}
+			return err
 		})
 		if err != nil && !(errors.Is(err, fs.ErrNotExist) && (name == "clients" || name == snapshots)) {
 			return err
@@ -319,12 +325,7 @@ func belongs(name string) bool {
 	case labelFile, sinceFile, vaultFile, configFile:
 		return true
 	}
-	for _, known := range folders {
-		if first == known {
-			return true
-		}
-	}
-	return false
+	return first == snapshots || slices.Contains(folders, first)
 }
 
 func extract(r io.Reader, to string, perm fs.FileMode) (sum string, err error) {
