@@ -32,8 +32,12 @@ export ATM_SKIPPED = $(SKIPPED)
 export GOFLAGS := $(strip $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath)
 export CGO_ENABLED = 0
 
+# The compiler takes a fifth less time when it collects garbage half as often, in about the same
+# memory. Programs and tests have the GOGC that they would have.
+LAZY := -toolexec 'env GOGC=200'
+
 # Lint vets what is tested, so that go test does not.
-TEST := $(GO) test -vet=off
+TEST := $(GO) test -vet=off $(LAZY)
 RACE := CGO_ENABLED=1 $(TEST) -race
 
 # Most tests wait, for disks and for other programs, so more of them run at a time than there
@@ -59,12 +63,12 @@ replicas:
 
 # Module interop has the programs of others, and their modules, to itself.
 others:
-	cd interop && $(GO) vet ./... && $(TEST) -timeout 25m ./...
+	cd interop && $(GO) vet $(LAZY) ./... && $(TEST) -timeout 25m ./...
 
 # With the tag pkcs11 the keys of tokens and of the log are in SoftHSM. With fips140=only,
 # whatever FIPS 140 does not allow fails.
 tags:
-	CGO_ENABLED=1 $(GO) vet -race -tags pkcs11 ./cmd/internal/hsm && $(RACE) -tags pkcs11 -timeout 25m ./cmd/internal/daemon -run TestModule
+	CGO_ENABLED=1 $(GO) vet $(LAZY) -race -tags pkcs11 ./cmd/internal/hsm && $(RACE) -tags pkcs11 -timeout 25m ./cmd/internal/daemon -run TestModule
 	GODEBUG=fips140=only $(TEST) -short -timeout 25m ./auth ./certs ./audit ./vault/boltstore ./vault/sealing
 
 # With ATM_DATABASE=dynamodb the database is a table of DynamoDB. The rest of it is in soak.
@@ -79,7 +83,7 @@ databases:
 # where there is none.
 SLOW := cmd|bench|deploy|cmd/attack|cmd/internal/daemon|cmd/internal/documents|examples/tax|vault/pgstore|vault/dynstore
 check: tools
-	$(GO) vet ./...
+	$(GO) vet $(LAZY) ./...
 	@$(FORMATTED)
 	$(TEST) -short $$($(GO) list ./... | grep -vE '^example.com/atm/($(SLOW))$$')
 
@@ -89,26 +93,26 @@ FORMATTED = unformatted=$$($(TOOLS)/gofumpt -l .); \
 # What is for other systems is type-checked; of programs, one is linked for macOS here, and those
 # for Windows by the test of the release.
 lint: tools
-	$(GO) vet ./...
+	$(GO) vet $(LAZY) ./...
 	@$(FORMATTED)
-	$(TOOLS)/staticcheck ./...
+	GOGC=400 $(TOOLS)/staticcheck ./...
 	$(TEST) . -run 'TestImports|TestForbidden|TestLines|TestWords'
-	$(GO) run ./internal/portable darwin/arm64 windows/amd64
-	GOOS=darwin GOARCH=arm64 $(GO) vet ./internal/durable ./internal/machine ./internal/owner
-	GOOS=darwin GOARCH=arm64 $(GO) build -o /dev/null ./cmd/atmclient
+	$(GO) run $(LAZY) ./internal/portable darwin/arm64 windows/amd64
+	GOOS=darwin GOARCH=arm64 $(GO) vet $(LAZY) ./internal/durable ./internal/machine ./internal/owner
+	GOOS=darwin GOARCH=arm64 $(GO) build $(LAZY) -o /dev/null ./cmd/atmclient
 
 # The versions in tools.mod. They are built rather than run by "go tool",
 # because staticcheck would look for our packages in tools.mod then.
 tools:
-	@$(GO) build -modfile=tools.mod -o $(TOOLS)/ mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
+	@$(GO) build $(LAZY) -modfile=tools.mod -o $(TOOLS)/ mvdan.cc/gofumpt honnef.co/go/tools/cmd/staticcheck
 
 # Those in release.mod make packages and say what is in them.
 release-tools:
-	@$(GO) build -modfile=release.mod -o $(TOOLS)/ github.com/goreleaser/nfpm/v2/cmd/nfpm github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	@$(GO) build $(LAZY) -modfile=release.mod -o $(TOOLS)/ github.com/goreleaser/nfpm/v2/cmd/nfpm github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 # Object storage for tests.
 gateway:
-	@cd interop && $(GO) build -o ../$(TOOLS)/ ./gateway
+	@cd interop && $(GO) build $(LAZY) -o ../$(TOOLS)/ ./gateway
 
 release: release-tools
 	deploy/packages/release.sh $(VERSION) $(KEY) $(URL)
