@@ -237,8 +237,13 @@ func (m *monitoring) keys(ctx context.Context, env *ctl.Env, files audit.Files, 
 		text, err := ctl.ReadNamed(m.vkey)
 		return strings.Fields(string(text)), err
 	}
-	if pin, err := pins.Find(origin); err == nil && len(pin.Keys) > 0 {
+	pin, err := pins.Find(origin)
+	var none *exit.Error
+	switch {
+	case err == nil && len(pin.Keys) > 0:
 		return pin.Keys, nil
+	case err != nil && !errors.As(err, &none): // there is one, which nobody can read
+		return nil, coded(audit.CannotVerify, err)
 	}
 	key, err := audit.ReadKey(ctx, files)
 	if err != nil {

@@ -47,3 +47,17 @@ func TestNameOfALogLeadsToNoOtherFolder(t *testing.T) {
 		}
 	}
 }
+
+// TestDamagedPinIsNotPassedOver pins a log and damages the pin. Whatever needs the key in it says
+// so, rather than to go by the key beside the log.
+func TestDamagedPinIsNotPassedOver(t *testing.T) {
+	log, here := namedLog(t, "log.example"), t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", here)
+	printed(t, 0, "audit", "checkpoint", "save", log)
+	audittest.Edit(t, here, "atm/checkpoints/log.example", func(b []byte) []byte {
+		return b[:len(b)/2]
+	})
+	printed(t, 10, "audit", "verify", log)
+	printed(t, 10, "monitor", log, "--copy", filepath.Join(here, "copies"), "--once", "--max-age",
+		"0")
+}
