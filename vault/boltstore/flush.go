@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 
 	"example.com/atm/vault/boltstore/days"
@@ -69,7 +70,7 @@ func (e *engine) commitToBolt(b *memtable.Batch) error {
 // begins to flush what the old memtable holds. It waits for the flush before. The
 // caller holds e.writing.
 func (e *engine) rotate() error {
-	if err := e.memtables.Await(); err != nil {
+	if err := e.await(); err != nil {
 		return err
 	}
 	e.log.Rotate()
@@ -92,7 +93,23 @@ func (e *engine) flushAll() error {
 	if e.log != nil {
 		err = e.log.Sync()
 	}
-	return errors.Join(err, e.memtables.Await())
+	return errors.Join(err, e.await())
+}
+
+// errDiskFull reports a flush for which the disk had no space. It can be repeated: the log has
+// what it writes.
+var errDiskFull = errors.New("the disk is full")
+
+// await waits until no memtable is being flushed. It repeats a flush that found the disk full.
+// The caller holds e.writing.
+func (e *engine) await() error {
+	err := e.memtables.Await()
+	if !errors.Is(err, errDiskFull) {
+		return err
+	}
+	m, end := e.memtables.Again()
+	e.flush(m, end, e.log.ID(), e.now)
+	return e.memtables.Await()
 }
 
 // checkpoint flushes everything and ends the log: bbolt is all there is, and needs no
@@ -115,7 +132,11 @@ func (e *engine) flushAged() {
 	switch active := e.memtables.Active(); {
 	case e.broken != nil || e.closed || active.Empty():
 	case active.Aged(flushAge, flushQuiet) && e.memtables.Idle():
-		e.broken = e.rotate()
+		if err := e.rotate(); errors.Is(err, errDiskFull) {
+			e.schedule()
+		} else {
+			e.broken = err
+		}
 	default: // while a flush is running, the next one waits, and no commit does
 		e.schedule()
 	}
@@ -133,6 +154,9 @@ func (e *engine) flush(m *memtable.Table, end func(error), log wal.ID, now time.
 	err := m.Newest().Wait()
 	if err == nil {
 		err = e.db.Use(func() error { return e.writeMemtable(m, log, now) })
+		if errors.Is(err, syscall.ENOSPC) {
+			err = fmt.Errorf("%w: %w", errDiskFull, err)
+		}
 	}
 	if err != nil {
 		err = fmt.Errorf("write the vault: %w", err)

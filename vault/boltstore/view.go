@@ -2,6 +2,8 @@ package boltstore
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"slices"
 
 	"example.com/atm/vault"
@@ -40,7 +42,10 @@ func (e *engine) snapshot(read func(v view) error) error {
 	tx, err := func() (*bolt.Tx, error) {
 		e.writing.Lock()
 		defer e.writing.Unlock()
-		if err := e.flushAll(); err != nil {
+		switch err := e.flushAll(); {
+		case errors.Is(err, errDiskFull):
+			return nil, fmt.Errorf("%w: %w", vault.ErrUnavailable, err)
+		case err != nil:
 			return nil, err
 		}
 		return e.db.Begin(false)

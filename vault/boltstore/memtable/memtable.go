@@ -155,9 +155,22 @@ func (m *Tables) Add(b *Batch, ticket wal.Ticket) {
 func (m *Tables) Rotate() (flushing *Table, end func(error)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.flushing, m.active = m.active, newTable(m.active)
+	return m.flushing, m.begin()
+}
+
+// Again returns the memtable whose flush failed, which is to be flushed once more. Its caller has
+// waited for that flush, and calls end as with Rotate.
+func (m *Tables) Again() (flushing *Table, end func(error)) {
+	m.failed = nil
+	return m.flushing, m.begin()
+}
+
+// begin notes that a flush begins, and returns what its end calls.
+func (m *Tables) begin() (end func(error)) {
 	flushed := make(chan struct{})
-	m.flushing, m.active, m.flushed = m.active, newTable(m.active), flushed
-	return m.flushing, func(err error) {
+	m.flushed = flushed
+	return func(err error) {
 		defer close(flushed)
 		if err != nil {
 			m.failed = err
