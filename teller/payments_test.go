@@ -266,3 +266,25 @@ func TestNoticeIsKeptWithoutTheSpaceAroundIt(t *testing.T) {
 		}
 	}
 }
+
+// TestFirstAndLastInstantOfAnOrderAreDaysOfItsZone gives an order in the zone of its account, where
+// the instants are on the day after that in UTC.
+func TestFirstAndLastInstantOfAnOrderAreDaysOfItsZone(t *testing.T) {
+	b := newBank(t)
+	owner, none := b.caller("user:alice", atm.Customer), text("")
+	account, to := text(string(b.open(owner.Subject, 0))), string(b.open("user:bob", 0))
+	s := b.do(b.caller("user:operator", atm.Operator), atm.AccountLimit, account, none, none, none,
+		text("Asia/Tokyo"))
+	if s.Code != atm.OK {
+		t.Fatal(s)
+	}
+	for _, zone := range []string{"", "Asia/Tokyo"} {
+		order := b.do(owner, atm.OrderCreate, account, terms("to", to, "amount", "1",
+			"every", "day", "zone", zone, "from", "2099-12-05T20:00:00Z", "until",
+			"2099-12-06T20:00:00Z"))
+		shown, is := b.do(owner, atm.OrderShow, text(order.Result.(string))).Result.(atm.Record)
+		if !is || shown.Get("from") != "2099-12-06" || shown.Get("until") != "2099-12-07" {
+			t.Errorf("in %q: %v %v", zone, order, shown)
+		}
+	}
+}

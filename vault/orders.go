@@ -50,6 +50,10 @@ type CreateOrder struct {
 	Schedule calendar.Schedule // without a zone: in that of the account
 	Memo     string
 
+	// From and Until are instants whose days, in the zone of the order, take the place of those
+	// of the Schedule. Optional.
+	From, Until time.Time
+
 	// First is the first due date. Optional: as the schedule has it. A replay takes it from the
 	// entry, because the rules of a zone may have changed since.
 	First time.Time
@@ -76,6 +80,12 @@ func (r CreateOrder) Decide(b *Books) atm.Status {
 	}
 	if o.Schedule.Zone == "" {
 		o.Schedule.Zone = a.Limits.Zone
+	}
+	if !r.From.IsZero() {
+		o.Schedule.From = calendar.DateOf(r.From, o.Schedule.Zone)
+	}
+	if !r.Until.IsZero() {
+		o.Schedule.Until = calendar.DateOf(r.Until, o.Schedule.Zone)
 	}
 	o.Next = near(o.Schedule.Next(b.Now), r.First)
 	if o.Next.IsZero() { // there is no such zone, or it ends before it is due once

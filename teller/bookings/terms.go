@@ -154,6 +154,11 @@ func createOrder(in *Input) (vault.Rule, error) {
 	var no vault.Rule
 	r.Amount = given.Amount("amount", &no)
 	r.Schedule = given.schedule(&no)
+	from, until := given.bound("from", &no), given.bound("until", &no)
+	r.Schedule.From, r.Schedule.Until, r.From, r.Until = from.Day, until.Day, from.At, until.At
+	if from.Day != 0 && until.Day != 0 && until.Day < from.Day {
+		refuseTerm(&no, atm.AmountInvalid, "until is before from")
+	}
 	r.Memo = given.memo(&no)
 	to, ok := given["to"].Account()
 	if !ok && no == nil {
@@ -170,7 +175,7 @@ func createOrder(in *Input) (vault.Rule, error) {
 	return r, nil
 }
 
-// schedule reads when a standing order is due.
+// schedule reads when a standing order is due, but for its first and its last day.
 func (t Terms) schedule(no *vault.Rule) (s calendar.Schedule) {
 	var ok bool
 	if s.Every, ok = calendar.ParsePeriod(t.Text("every")); !ok {
@@ -188,18 +193,5 @@ func (t Terms) schedule(no *vault.Rule) (s calendar.Schedule) {
 	if s.Zone = t.Text("zone"); s.Zone != "" && !zone.Known(s.Zone) {
 		refuseTerm(no, atm.AmountInvalid, "zone is no time zone, such as Europe/Berlin")
 	}
-	s.From, s.Until = t.day("from", s.Zone, no), t.day("until", s.Zone, no)
-	if s.From != 0 && s.Until != 0 && s.Until < s.From {
-		refuseTerm(no, atm.AmountInvalid, "until is before from")
-	}
 	return s
-}
-
-// day reads a day, or the day of an instant.
-func (t Terms) day(name, in string, no *vault.Rule) calendar.Date {
-	b := t.bound(name, no)
-	if b.Day == 0 && !b.At.IsZero() {
-		return calendar.DateOf(b.At, in)
-	}
-	return b.Day
 }
