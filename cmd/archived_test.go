@@ -158,6 +158,12 @@ func TestVerifiedArchiveHasTheSnapshotThatARebuildNeeds(t *testing.T) {
 		{"cut short", func(t *testing.T, dir string) {
 			audittest.Edit(t, dir, name, func(b []byte) []byte { return b[:len(b)-1] })
 		}, `[^"]{44}`},
+		{"without an end", func(t *testing.T, dir string) {
+			file := filepath.Join(dir, name)
+			if err := errors.Join(os.Chmod(file, 0o600), os.Truncate(file, 1<<36)); err != nil {
+				t.Fatal(err)
+			}
+		}, `[^"]*larger than such a file can be`},
 		{"missing", func(t *testing.T, dir string) { audittest.Remove(t, dir, name) }, `missing`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
 	"example.com/atm/audit"
@@ -33,7 +32,8 @@ func verifySnapshot(ctx context.Context, env *ctl.Env, a *archive.Archive,
 	if err != nil {
 		return err
 	}
-	_, sum, err := a.Snapshot(ctx, archive.Chapter{Checkpoint: log.Checkpoint}, io.Discard)
+	_, sum, err := a.Snapshot(ctx, archive.Chapter{Checkpoint: log.Checkpoint},
+		&atMost{taken.Bytes})
 	got := merkle.Hash(sum).String()
 	switch {
 	case errors.Is(err, audit.ErrUnreachable):
@@ -41,7 +41,7 @@ func verifySnapshot(ctx context.Context, env *ctl.Env, a *archive.Archive,
 		return nil
 	case errors.Is(err, fs.ErrNotExist):
 		got = "missing"
-	case errors.Is(err, durable.ErrNotRegular):
+	case errors.Is(err, durable.ErrNotRegular), errors.Is(err, audit.ErrTooLarge):
 		got = err.Error()
 	case err != nil:
 		return err
@@ -56,4 +56,14 @@ func verifySnapshot(ctx context.Context, env *ctl.Env, a *archive.Archive,
 		File: name, Expected: merkle.Hash(taken.Sum).String(), Got: got,
 	}
 	return nil
+}
+
+// atMost takes so many bytes, and keeps none.
+type atMost struct{ left int64 }
+
+func (b *atMost) Write(p []byte) (int, error) {
+	if b.left -= int64(len(p)); b.left < 0 {
+		return 0, audit.ErrTooLarge
+	}
+	return len(p), nil
 }
