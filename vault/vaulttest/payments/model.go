@@ -124,12 +124,13 @@ func (m *model) available(a *account) atm.Amount {
 
 // spend counts what leaves an account, or says which limit forbids it. Done makes it count.
 func (m *model) spend(a *account, amount atm.Amount) (code atm.Code, done func()) {
-	l, spent, today := a.limits, a.spent, midnight(m.now, a.limits.Zone)
+	l, spent, day := a.limits, a.spent, a.day
 	if l == (vault.Limits{}) {
 		return atm.OK, func() {}
 	}
-	if !a.day.Equal(today) {
-		spent = vault.Limits{}
+	// A clock that goes back, or another zone, begins no new day.
+	if today := midnight(m.now, l.Zone); day.Before(today) {
+		spent, day = vault.Limits{}, today
 	}
 	switch {
 	case l.PerOperation > 0 && amount > l.PerOperation:
@@ -140,7 +141,7 @@ func (m *model) spend(a *account, amount atm.Amount) (code atm.Code, done func()
 		return atm.LimitDailyAmount, nil
 	}
 	return atm.OK, func() {
-		a.day = today
+		a.day = day
 		a.spent = vault.Limits{
 			DailyAmount: spent.DailyAmount + amount, DailyCount: spent.DailyCount + 1,
 		}

@@ -344,6 +344,9 @@ func (r *run) limits() {
 		return
 	}
 	r.says(s, atm.OK, "limits of %s", n)
+	if !a.day.Before(midnight(r.model.now, a.limits.Zone)) {
+		a.day = midnight(r.model.now, l.Zone) // what was spent today stays spent
+	}
 	a.limits = l
 }
 
