@@ -143,6 +143,8 @@ func (r Capture) Decide(b *Books) atm.Status {
 		return no
 	case amount > h.Amount:
 		return refuse(atm.HoldAmountExceeded, "The hold is of "+h.Amount.String())
+	case amount > a.Balance: // it left after the hold had expired, and the clock went back
+		return holdExpired()
 	case !fits(cash, amount):
 		return TooLarge(r.Cash)
 	}
@@ -200,5 +202,7 @@ func (p Party) pending(b *Books, id HoldID) (Hold, Account, atm.Status, bool) {
 	}
 	// One that has left the account's record had expired by then, whatever
 	// the clock says now.
-	return h, a, refuse(atm.HoldExpired, "The hold has expired"), false
+	return h, a, holdExpired(), false
 }
+
+func holdExpired() atm.Status { return refuse(atm.HoldExpired, "The hold has expired") }

@@ -69,6 +69,11 @@ func TestHoldIsCapturedOrReleasedOnce(t *testing.T) {
 		{"released before", pending, hold(HoldReleased), release, atm.HoldNotPending, 1000},
 		{"expired", expired, hold(HoldPending), capture(0), atm.HoldExpired, 1000},
 		{
+			"money that left when it had expired, before the clock went back",
+			with(pending, func(a *Account) { a.Balance = 399 }), hold(HoldPending), capture(0),
+			atm.HoldExpired, 399,
+		},
+		{
 			"gone from the account", mine("100", 1000), hold(HoldPending), release,
 			atm.HoldExpired, 1000,
 		},

@@ -240,6 +240,9 @@ func (m *model) capture(n vault.Name, h hold) atm.Code {
 	if _, code := m.usable(n, ""); code != atm.OK {
 		return code
 	}
+	if h.amount > a.balance { // it left after the hold had ended, and the clock went back
+		return atm.HoldExpired
+	}
 	m.dropHold(a, h.id)
 	a.balance -= h.amount
 	return atm.OK
