@@ -345,12 +345,13 @@ func (c *Client) persist(ctx context.Context, method string, id atm.RequestID,
 		switch {
 		case err == nil && !again(answer.Code):
 			return answer, false, nil
-		case errors.As(err, &fault):
-			return nil, false, err
+		case errors.As(err, &fault): // it says nothing about an earlier try
+			return nil, received || fault.Code == faultInternal, err
 		case errors.As(err, &refusal):
 			if refusal.StatusCode < 500 && refusal.StatusCode != http.StatusTooManyRequests {
 				return nil, received, err
 			}
+			received = received || refusal.unknown()
 		case errors.Is(err, ErrNotAuthenticated):
 			return nil, received, err
 		case err == nil:

@@ -157,6 +157,39 @@ func TestLostAnswerIsAnUnknownOutcomeForMoneyAlone(t *testing.T) {
 	}
 }
 
+// faulty answers with a fault.
+func faulty(code int) http.HandlerFunc {
+	return text(fmt.Sprintf(`<methodResponse><fault><value><struct><member><name>faultCode</name>`+
+		`<value><int>%d</int></value></member><member><name>faultString</name>`+
+		`<value><string>no</string></value></member></struct></value></fault></methodResponse>`,
+		code))
+}
+
+// TestFailureOfServerOrProxyIsAnUnknownOutcome has tries fail that may have moved money.
+func TestFailureOfServerOrProxyIsAnUnknownOutcome(t *testing.T) {
+	for name, steps := range map[string][]http.HandlerFunc{
+		"500":                          {refuse(500)},
+		"502":                          {refuse(502)},
+		"504":                          {refuse(504)},
+		"504 before the server stops":  {refuse(504), refuse(503)},
+		"lost before another is fault": {drop, faulty(-32602)},
+		"internal error":               {faulty(-32603)},
+	} {
+		c, _ := script(t, steps...)
+		_, err := c.Deposit(t.Context(), 100, 500, "mine")
+		var unknown *client.OutcomeUnknownError
+		if !errors.As(err, &unknown) || unknown.Request != "mine" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	c, _ := script(t, refuse(503))
+	_, err := c.Deposit(t.Context(), 100, 500, "mine")
+	var unknown *client.OutcomeUnknownError
+	if err == nil || errors.As(err, &unknown) {
+		t.Errorf("503: %v", err)
+	}
+}
+
 func TestDefiniteAnswersAreNotRetried(t *testing.T) {
 	var fault *client.FaultError
 	var refusal *client.HTTPError

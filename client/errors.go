@@ -43,11 +43,21 @@ func (e *HTTPError) Is(target error) bool {
 	return target == ErrNotAuthenticated && e.StatusCode == http.StatusUnauthorized
 }
 
-// A FaultError is an XML-RPC fault: the call was malformed and had no effect.
+// unknown reports whether the call may have been carried out all the same. A server answers 503
+// before it carries a call out; a proxy in front of it answers the others when it got no answer.
+func (e *HTTPError) unknown() bool {
+	return e.StatusCode >= 500 && e.StatusCode != http.StatusServiceUnavailable
+}
+
+// A FaultError is an XML-RPC fault: the call was malformed and had no effect. Where the server
+// failed instead, a call that moves money ends with an *OutcomeUnknownError, which wraps it.
 type FaultError struct {
 	Code int
 	Text string
 }
+
+// faultInternal is the code of a server that failed, perhaps after the call had its effect.
+const faultInternal = -32603
 
 // Error implements error.
 func (e *FaultError) Error() string { return fmt.Sprintf("%s (fault %d)", e.Text, e.Code) }
