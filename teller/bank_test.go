@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type bank struct {
 	store  vault.Store
 	ledger *ledger.Ledger
 	last   atm.AccountID // account that was opened last
+	full   atomic.Bool   // there is no space for a commit
 }
 
 func newBank(t *testing.T) *bank {
@@ -60,9 +62,15 @@ func newBank(t *testing.T) *bank {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bank{t: t, store: store, ledger: vaulttest.NewLedger(t, ledger.Config{
-		Store: store, Signer: vaulttest.NewSigner(t),
-	})}
+	b := &bank{t: t, store: store}
+	b.ledger = vaulttest.NewLedger(t, ledger.Config{
+		Store: store, Signer: vaulttest.NewSigner(t), Admit: func() error {
+			if b.full.Load() {
+				return errors.New("the disk is full")
+			}
+			return nil
+		},
+	})
 	b.Teller, err = teller.New(teller.Config{
 		Ledger: b.ledger, Store: store, Requests: requests, Holders: holders,
 		Index: search.NewIndex(), Realm: "bank", Confirm: confirm.Default,

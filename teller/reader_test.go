@@ -115,3 +115,19 @@ func TestHolderOfAGrantIsNotShownOtherAccounts(t *testing.T) {
 		t.Errorf("the holder of a grant is shown %v, %v", got, err)
 	}
 }
+
+// TestNothingOfTheLogIsGivenOutUnrecorded reads the log twice while nothing can be recorded.
+func TestNothingOfTheLogIsGivenOutUnrecorded(t *testing.T) {
+	b := newBank(t)
+	auditor := b.caller("user:auditor", atm.Auditor)
+	b.full.Store(true)
+	for range 2 {
+		if s := b.do(auditor, atm.AuditList); s.Code != atm.Unavailable {
+			t.Errorf("the log was read without a record of it: %s %s", s.Code, s.Reason)
+		}
+	}
+	b.full.Store(false)
+	if s := b.do(auditor, atm.AuditList); s.Code != atm.OK || s.Receipt == "" {
+		t.Errorf("after that it is answered %s %s, receipt %q", s.Code, s.Reason, s.Receipt)
+	}
+}

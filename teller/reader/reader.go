@@ -257,6 +257,7 @@ func (r *Reader) RecordRead(ctx context.Context, caller *atm.Caller, op atm.Oper
 	return func() atm.Status {
 		entry := recorded()
 		if entry.Receipt == "" {
+			r.recorded.forget(caller.Subject)
 			return entry // it could not be recorded, so it is not given out
 		}
 		status.Receipt = entry.Receipt
@@ -330,6 +331,13 @@ const (
 type lastReads struct {
 	mu   sync.Mutex
 	last map[string]time.Time // guarded by mu
+}
+
+// forget takes back that an entry about subject was made: the next reading is recorded.
+func (r *lastReads) forget(subject string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.last, subject)
 }
 
 // due reports whether an entry about subject is due, and then notes that it was made.
