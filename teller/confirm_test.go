@@ -290,6 +290,37 @@ func TestAgreementOfABrowserIsConfirmedWithAPasskeyWhereTransfersAre(t *testing.
 	s.reconciled()
 }
 
+func TestGrantOfABrowserIsConfirmedWithAPasskeyWhereTransfersAre(t *testing.T) {
+	s := newSigner(t)
+	grant := func(limit, to string) teller.Call {
+		return teller.Call{Operation: atm.GrantCreate, Request: "request", Once: true, Args: []atm.Arg{
+			text(string(s.from)), text("transfer"), text(limit), text(to),
+		}}
+	}
+	call := grant("50", "user:bob")
+	if got := s.ask(call, nil); got.Code != atm.NotConfirmed {
+		t.Fatalf("without a confirmation: %v", got)
+	}
+	signed := s.sign(call)
+	for name, other := range map[string]teller.Call{
+		"a larger cap": grant("51", "user:bob"), "another grantee": grant("50", "user:chief"),
+	} {
+		if got := s.ask(other, signed); got.Code != atm.NotConfirmed {
+			t.Errorf("with %s than was confirmed: %v", name, got)
+		}
+	}
+	made := s.ask(call, signed)
+	if made.Code != atm.OK {
+		t.Fatalf("confirmed: %v", made)
+	}
+	id, _ := made.Result.(atm.Record).Get("jti").(string)
+	end := teller.Call{Operation: atm.GrantRevoke, Args: []atm.Arg{text(id)}}
+	if got := s.ask(end, nil); got.Code != atm.OK {
+		t.Errorf("taken back: %v", got)
+	}
+	s.reconciled()
+}
+
 func TestReversalOfABrowserIsConfirmedWithAPasskeyWhereTransfersAre(t *testing.T) {
 	s := newSigner(t)
 	bob := s.known("user:bob", atm.Customer)
@@ -422,6 +453,10 @@ func TestWhatIsConfirmedWithTransfersCountsByItsOwnAmount(t *testing.T) {
 		{"mandate.create=50", atm.MandateCreate, "each=90.00 total=50.00", false},
 		{"mandate.create=50", atm.MandateCreate, "each=10.00 total=50.01", true},
 		{"mandate.create=50", atm.MandateCreate, "each=0.01", true}, // and again, and again
+		{"transfer=100", atm.GrantCreate, "cap=0.01", true},
+		{"admin.grant.create=50", atm.GrantCreate, "cap=50.00", false},
+		{"admin.grant.create=50", atm.GrantCreate, "cap=50.01", true},
+		{"transfer", atm.GrantRevoke, "grant=x", false},
 		{"transfer", atm.Collect, "amount=5.00", false},
 		{"collect=5", atm.Collect, "amount=5.01", true},
 		{"transfer", atm.MandateRevoke, "mandate=m4", false},

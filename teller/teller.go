@@ -237,13 +237,13 @@ func (t *Teller) Begin(ctx context.Context, caller *atm.Caller, call Call) (Repl
 	return reply, nil
 }
 
-// Shown returns what a passkey signs to confirm a call that changes accounts or holds, and whether
-// it has to be confirmed. Nothing is done yet.
+// Shown returns what a passkey signs to confirm a call that changes accounts or holds or gives a
+// grant, and whether it has to be confirmed. Nothing is done yet.
 func (t *Teller) Shown(ctx context.Context, caller *atm.Caller, call Call) (shown []byte,
 	needed bool, err error,
 ) {
 	in, err := t.read(caller, &call)
-	if err != nil || in.op.book == nil {
+	if err != nil || in.op.book == nil && in.op.Name != atm.GrantCreate {
 		return nil, false, err
 	}
 	cmd, err := t.command(ctx, in, &call)

@@ -171,7 +171,7 @@ func (o *options) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.confirm, "confirm", confirm.Default.String(), "`operations` that somebody "+
 		"who signed in to the console confirms with a passkey, each with the dollars above which "+
 		"they do, such as transfer=0.00,withdraw=500.00; none for none. With transfers they "+
-		"confirm reversals, mandates and standing orders, too")
+		"confirm reversals, mandates, standing orders and grants, too")
 	flags.Uint64Var(&o.reserve, "disk-reserve", 64<<20, "free `bytes` below which every "+
 		"operation is UNAVAILABLE")
 }

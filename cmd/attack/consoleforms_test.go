@@ -198,12 +198,9 @@ func (a *arena) attackRequestIDs(t *testing.T, ada, bob *tab) {
 	elsewhere := with("that of somebody else, for their slip", "deposit", "7.00", "of bob", 303,
 		"deposit ACCOUNT_NOT_FOUND")
 	elsewhere.path = bob.act()
-	action := with("on another form", "", "", "of ada", 422, "admin.grant.create IDEMPOTENCY_CONFLICT")
-	action.path = "/console/grants/give"
-	action.form = url.Values{
-		"account": {"400"}, "operations": {"withdraw"}, "cap": {"50"}, "to": {"user:bob"},
-		"request_id": {"of ada"},
-	}
+	action := with("on another form", "", "", "of ada", 422, "note IDEMPOTENCY_CONFLICT")
+	action.path = "/console/notices/leave"
+	action.form = url.Values{"account": {"400"}, "text": {"x"}, "request_id": {"of ada"}}
 	attacks := []formAttack{
 		with("for another amount", "deposit", "500.00", "of ada", 303,
 			"deposit IDEMPOTENCY_CONFLICT"),

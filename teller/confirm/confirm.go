@@ -28,11 +28,11 @@ type Policy map[atm.Operation]atm.Amount
 var Default = Policy{atm.Transfer: 0}
 
 // able are the operations that can be confirmed: those that move money or let it be moved later,
-// and those of an operator on an account. Revoking a mandate and cancelling a standing order are
-// not among them: somebody without a passkey at hand can still stop a payment.
+// and those of an operator on an account. Revoking a mandate or a grant and cancelling a standing
+// order are not among them: somebody without a passkey at hand can still stop a payment.
 var able = []atm.Operation{
 	atm.Deposit, atm.Withdraw, atm.Transfer, atm.Reverse, atm.Authorize, atm.Capture, atm.Release,
-	atm.MandateCreate, atm.Collect, atm.OrderCreate,
+	atm.MandateCreate, atm.Collect, atm.OrderCreate, atm.GrantCreate,
 	atm.AccountOpen, atm.AccountFreeze, atm.AccountUnfreeze, atm.AccountClose, atm.AccountLimit,
 	atm.AccountSet,
 }
@@ -90,7 +90,7 @@ func (p Policy) String() string {
 //
 // What takes money out of an account as a transfer does is confirmed where transfers are, unless
 // the policy names it. A reversal moves money once, so the amount for transfers is good for it. A
-// mandate and a standing order move it again and again, long after the session: no amount of one
+// mandate, a standing order and a grant move it again and again, without the user: no amount of one
 // transfer is good for them, and each is confirmed.
 func (p Policy) above(op atm.Operation) (amount atm.Amount, is bool) {
 	if amount, is = p[op]; is {
@@ -100,24 +100,27 @@ func (p Policy) above(op atm.Operation) (amount atm.Amount, is bool) {
 	switch op {
 	case atm.Reverse:
 		return transfer, is
-	case atm.MandateCreate, atm.OrderCreate:
+	case atm.MandateCreate, atm.OrderCreate, atm.GrantCreate:
 		return 0, is
 	}
 	return 0, false
 }
 
 // Needs reports whether a command has to be confirmed: it comes from a browser, and its amount is
-// above that of the policy. A mandate counts as the total of its period, and a standing order as
-// one payment. What has no amount moves all there is, or no money: a mandate without a total lets
-// any number of collections through.
+// above that of the policy. A mandate counts as the total of its period, a standing order as one
+// payment, and a grant as its cap. What has no amount moves all there is, or no money: a mandate
+// without a total lets any number of collections through.
 func (p Policy) Needs(cmd *vault.Command) bool {
 	above, is := p.above(cmd.Operation)
 	if !is || cmd.Caller == nil || cmd.Caller.Session == "" {
 		return false
 	}
 	counts := "amount"
-	if cmd.Operation == atm.MandateCreate {
+	switch cmd.Operation {
+	case atm.MandateCreate:
 		counts = "total"
+	case atm.GrantCreate:
+		counts = "cap"
 	}
 	i := slices.IndexFunc(cmd.Args, func(a audit.Arg) bool { return a.Name == counts })
 	if i < 0 {
