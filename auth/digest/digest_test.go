@@ -377,6 +377,28 @@ func TestNoNonceWorksTwiceHoweverManyThereAre(t *testing.T) {
 	}
 }
 
+// TestNoNonceWorksTwiceWhenTheClockGoesBack has a nonce expire and be forgotten before that.
+func TestNoNonceWorksTwiceWhenTheClockGoesBack(t *testing.T) {
+	h := newRig()
+	begun, first := h.now, h.call(t)
+	if _, _, err := h.authenticate(first.request()); err != nil {
+		t.Fatal(err)
+	}
+	for range 16<<10 - 1 { // as many as are remembered
+		if _, _, err := h.authenticate(h.call(t).request()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.now = begun.Add(6 * time.Minute)
+	if _, _, err := h.authenticate(h.call(t).request()); err != nil {
+		t.Fatal(err)
+	}
+	h.now = begun.Add(time.Minute)
+	if _, _, err := h.authenticate(first.request()); !errors.Is(err, digest.ErrStale) {
+		t.Errorf("a request that was used before is answered %v, want %v", err, digest.ErrStale)
+	}
+}
+
 func FuzzHeader(f *testing.F) {
 	h := newRig()
 	f.Add(h.call(f).request().Header.Get("Authorization"))

@@ -169,6 +169,9 @@ func (n *nonces) forget(now time.Time) {
 	for nonce, c := range n.used {
 		if now.Sub(c.issued) > n.ttl {
 			delete(n.used, nonce)
+			if !c.issued.Before(n.oldest) { // the clock may go back, and its counts are forgotten
+				n.oldest = c.issued.Add(1)
+			}
 		}
 	}
 	if len(n.used) >= maxNonces {
