@@ -423,6 +423,7 @@ func TestPythonsClientDoesEverything(t *testing.T) {
 // TestInitOnAFullDiskGoesOnLater starts on a new folder with a reserve larger than the disk,
 // and then without it.
 func TestInitOnAFullDiskGoesOnLater(t *testing.T) {
+	daemontest.Once(t)
 	data := filepath.Join(t.TempDir(), "atm-data")
 	_, err := daemon.Open(t.Context(), daemon.Options{
 		Data: data, DiskReserve: 1 << 62, Log: daemontest.Discard,
@@ -431,7 +432,7 @@ func TestInitOnAFullDiskGoesOnLater(t *testing.T) {
 		"than the reserve of 4611686018427387904 (--disk-reserve)") {
 		t.Errorf("%v", err)
 	}
-	h := daemontest.StartIn(t, data, nil)
+	h := daemontest.StartOne(t, data, nil)
 	if a := daemontest.Must(t)(h.As(t, "demo").Inquiry(t.Context(),
 		daemontest.Account)); a.Text() != "1000.00" {
 		t.Errorf("balance %s, want 1000.00", a.Text())
