@@ -187,11 +187,13 @@ func TestReplicasThrottleTogether(t *testing.T) {
 	t.Parallel()
 	daemontest.Once(t)
 	a, b, _ := pair(t)
+	const atOnce = 50
 	c := daemontest.HTTPClient(t, a.TLS(t, "demo"))
+	c.Transport.(*http.Transport).MaxIdleConnsPerHost = atOnce // handshakes take long
 	wrong := func(r *http.Request) { r.Header.Set("Authorization", "Bearer x.y.z") }
 	daemontest.Until(t, func() bool {
 		var wg sync.WaitGroup
-		for range 50 { // a failed sign-in waits for the database, so send many at once
+		for range atOnce { // a failed sign-in waits for the database, so send many at once
 			wg.Go(func() { a.Post(t, c, daemontest.Call("inquiry", "100"), wrong) })
 		}
 		wg.Wait()
